@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from urllib.parse import unquote
 
 from collectors.shared.tokens import known_tokens
 from collectors.systems.kubernetes.model.base import Struct
@@ -41,7 +42,34 @@ _TRAILING = frozenset(
 )
 _PASSWORDS = ("password", "passwd", "passphrase", "passcode", "passwords")
 _SHORT_PASSWORDS = frozenset(
-    {"pass", "pwd", "dbpass", "userpass", "storepass", "keypass", "requirepass", "masterauth", "psw"}
+    {
+        *(
+            "pass",
+            "pwd",
+            "pw",
+            "dbpass",
+            "userpass",
+            "storepass",
+            "keypass",
+            "requirepass",
+            "masterauth",
+            "psw",
+            "bindpw",
+            "authtok",
+        ),
+        *(
+            "passe",
+            "passwort",
+            "kennwort",
+            "contrasena",
+            "contraseña",
+            "senha",
+            "wachtwoord",
+            "haslo",
+            "hasło",
+            "parola",
+        ),
+    }
 )
 _TOKENS = (
     "secret",
@@ -63,6 +91,25 @@ _KEYS = frozenset(
         "license",
     }
 )  # fmt: skip
+#: Keys that name something, before which digits of a key are none.
+_NAMING_KEYS = frozenset(
+    {
+        "public",
+        "partition",
+        "cache",
+        "sort",
+        "primary",
+        "row",
+        "routing",
+        "group",
+        "object",
+        "idempotency",
+        "shard",
+        "foreign",
+    }
+)
+#: Stores whose password is their AUTH: REDIS_AUTH.
+_AUTHS = ("redis", "valkey", "keydb", "sentinel", "mongo", "mysql", "smtp")
 _HARMLESS_BEFORE = frozenset(
     {"page", "next", "continuation", "sync", "cursor", "start", "resume", "public", "max", "min", "eos", "bos"}
 )
@@ -106,6 +153,12 @@ _PROGRAMS = re.compile(
     r"|ldap(?:search|add|modify|whoami|passwd)\b[^|;&\n]{0,400}?\s-w\s{1,8}[\"']?(?P<f>[^\s\"'$|;&]{3,200})"
     r"|(?:docker|podman|nerdctl|oras|crane|skopeo)\b[^|;&\n]{0,200}?\slogin\b[^|;&\n]{0,200}?\s-p\s{1,8}[\"']?(?P<g>[^\s\"'$|;&]{3,200})"
     r"|rabbitmqctl\b[^|;&\n]{0,200}?\s(?:add_user|change_password)\s{1,8}\S{1,80}\s{1,8}[\"']?(?P<h>[^\s\"'$|;&]{3,200})"
+    r"|lftp\b[^|;&\n]{0,200}?\s-u\s{1,8}[\"']?[^\s,]{1,80},(?P<j>[^\s\"'$|;&]{3,200})"
+    r"|\bmc\s{1,8}(?:alias\s{1,8}set|config\s{1,8}host\s{1,8}add)(?:\s{1,8}[^\s|;&]{1,200}){3}\s{1,8}[\"']?(?P<k>[^\s\"'$|;&]{3,200})"
+    r"|\baws\s{1,8}configure\s{1,8}set\s{1,8}aws_secret_access_key\s{1,8}[\"']?(?P<l>[^\s\"'$|;&]{3,200})"
+    r"|\bhtpasswd\s{1,8}(?:-\w{1,8}\s{1,8}){0,4}-\w{0,4}b\w{0,4}(?:\s{1,8}-\w{1,8}){0,4}(?:\s{1,8}[^\s|;&$-][^\s|;&$]{0,100}){1,2}\s{1,8}[\"']?(?P<m>[^\s\"'$|;&>]{3,200})"
+    r"|\becho\s{1,8}(?:-n\s{1,8})?[\"']?(?P<n>[^\s\"'$|;&]{3,200})[\"']?\s{0,8}\|\s{0,8}passwd\b"
+    r"|\becho\s{1,8}[\"']?[\w.-]{1,80}:(?P<o>[^\s\"'$|;&]{3,200})[\"']?\s{0,8}\|\s{0,8}chpasswd\b"
     r"|(?<=\s)--?(?:[\w-]{0,40}password|[\w-]{0,40}passphrase|storepass|keypass)\s{1,8}[\"']?(?!-|[A-Z_]+\b)(?P<i>[^\s\"'$|;&<\[({]{3,200}))"
 )
 #: How SQL, and files of names and passwords, say a password.
@@ -136,11 +189,29 @@ _FORMS: Mapping[str, re.Pattern[str]] = {
         r"(?i)\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@\"'<>]{0,100}:(?P<value>\$\{[^}\s]*\}|[^\s\"'<>@]{1,200})@[\w\[$-]"
     ),
     "a connection string with a password": re.compile(
-        r"(?i)[\w.-]+:(?P<value>[^\s@:/\"']{3,100})@(?:tcp|unix)\(|\b(?:password|pwd|accountkey|sharedaccesskey)=(?P<other>[^;\s\"'&]{3,200})"
+        r"(?i)(?<![\w.-])[\w.-]{1,100}:(?P<value>[^\s@:/\"']{3,100})@(?:tcp|unix)\(|\b(?:password|pwd|accountkey|sharedaccesskey)=(?P<other>[^;\s\"'&]{3,200})"
     ),
     "a signed URL": re.compile(r"[?&](?:sig|X-Amz-Signature|X-Goog-Signature)=[\w%+/=-]{32,}"),
     "HTTP credentials": re.compile(
         r"(?i)\b(?:basic\s+(?P<value>[a-z0-9+/]{8,}={0,2})(?![\w.-])|bearer\s+(?P<other>[a-z0-9._~+/=-]{16,}))"
+        r"|(?i:authorization[\"']?\s{0,4}[:=,]?\s{0,4}[\"']?(?:token|api-?key|key)\s{1,4}(?:token=)?[\"']?)(?P<third>[\w.~+/=-]{12,})"
+        r"|(?i:\blogin=[\w.-]{1,80}):(?P<fourth>[^\s@:]{3,100})"
+    ),
+    "a URL with a key": re.compile(
+        r"(?i)[?&](?:api[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|subscription[_-]?key|token|password|passwd|secret)"
+        r"=(?P<value>(?=[^&\s\"']{0,200}\d)[^&\s\"'<>#{}$]{8,200})"
+    ),
+    "a key of one-time passwords": re.compile(r"(?i)otpauth://[^\s\"']{1,300}[?&]secret=[A-Z2-7]{16,}"),
+    "a key with its private part": re.compile(
+        r"\{(?=[^{}]{0,4000}\"kty\")[^{}]{0,4000}\"[dk]\"\s{0,4}:\s{0,4}\"[\w-]{16,}\""
+    ),
+    "a secret in a configuration file": re.compile(
+        r"(?m):[ \t]{0,8}(?:PSK|XAUTH|EAP)[ \t]{1,8}\"(?P<psk>[^\"\n$]{3,200})\""
+        r"|^\[[\w.-]{1,200}\](?::\d{1,5})?[ \t]{1,8}[^\s:]{1,100}:(?P<sasl>\S{3,200})$"
+        r"|\bHEX:(?P<ntp>[0-9A-Fa-f]{20,200})\b|\bsecret[ \t]{1,8}\"(?P<tsig>[A-Za-z0-9+/]{12,200}={0,2})\""
+        r"|\busers[ \t]{0,4}=[ \t]{0,4}\[[ \t]{0,4}\"[\w.-]{1,80}:(?P<users>[^\"$\{][^\"\n]{2,200})\""
+        r"|(?i:proxy_set_header|set-header|header_up|add_header)[ \t]{1,8}[\"']?[\w-]{0,40}(?i:key|token|secret)[\w-]{0,40}[\"']?"
+        r"[ \t]{1,8}[\"']?(?P<header>[^\s\"';$%{]{8,200})"
     ),
 }
 _KNOWN = "a token of a known service"
@@ -163,6 +234,14 @@ _PAIRED_BACKWARDS = re.compile(
     r"(?i)\bvalue\\?[\"']?\s{0,8}[:=]\s{0,8}\\?[\"']?(?P<value>\$\{[^}\s]*\}|[^\s\"'&,;{}\[\]\\]{1,400})\\?[\"']?\s{0,20},?\s{0,20}\\?[\"']?\bname\\?[\"']?"
     r"\s{0,8}[:=]\s{0,8}\\?[\"']?(?P<name>[A-Za-z_][\w.\-]{0,80})"
 )
+_DEFINED = re.compile(
+    r"\bdefine\(\s{0,8}[\"'](?P<name>\w{1,80})[\"']\s{0,8},\s{0,8}[\"'](?P<value>[^\"'\n]{1,400})[\"']"
+)
+_PLAIN = re.compile(
+    r"(?im)^[ \t]*(?P<name>\w{0,40}(?:password|passwd|passphrase|secret_key))"
+    r"[ \t]{1,40}[\"']?(?P<value>[^\s\"'=:]{3,200})[\"']?[ \t]*;?[ \t]*$"
+)
+"""A name and a value on a line of their own, as Fluentd and Mosquitto have it."""
 _TAGGED = re.compile(r"<(?P<name>[A-Za-z_][\w.\-]{0,80})>\s{0,8}(?P<value>[^<>\s]{1,400})\s{0,8}</")
 _DIRECTIVE = re.compile(
     r"(?im)^[ \t]*(?:user\s+\S+.*?\s>(?P<user>\S{3,})"
@@ -171,12 +250,13 @@ _DIRECTIVE = re.compile(
     r"|bindpw)[ \t]+[\"']?(?P<value>[^\s\"']{3,})"
     r"|machine\s+\S+\s+login\s+\S+\s+password\s+(?P<netrc>\S{3,})|[\w.*-]+:(?:\d{2,5}|\*):[^:\s]*:[^:\s]+:(?P<pgpass>[^:\s]{3,}))"
 )
-_COMMENT = re.compile(r"(?m)^[ \t]*(?:#|//|;).*$")
+_COMMENT = re.compile(r"(?m)^[ \t]*(?:#|//(?!\S{1,200}:_)|;).*$")  # but `//registry/:_authToken=` of npm
+_ENVIRONMENT_OF = re.compile(r"(?m)^[ \t]*environment[ \t]*=[ \t]*(?=\w+=)")
 _PSQL_VARIABLE = re.compile(r"(?i)\bPASSWORD\s{1,8}:'\w+'")
 _FLAG = re.compile(r"-{1,2}(?:D)?(?P<name>[A-Za-z][\w.\-]*)(?:=(?P<value>.*))?", re.DOTALL)
 
 _EXAMPLE_HOST = re.compile(
-    r"(?i)(?<![\w.-])(?:[\w-]+\.)*(?:example\.(?:com|org|net)|(?<=@)(?:test|domain|email)\.com|(?:your|my)-?(?:domain|company|site)\.[a-z]{2,})(?![\w-]|\.\w)"
+    r"(?i)(?<![\w.-])(?:[\w-]+\.)*(?:example\.(?:com|org|net)|(?<=@)(?:test|domain|email|company|yourcompany|mycompany)\.com|(?:your|my)-?(?:domain|company|site)\.[a-z]{2,})(?![\w-]|\.\w)"
     r"|(?:(?<=://)|(?<=@))(?:(?:[\w-]+\.)+(?:test|invalid|tld|example)|(?:foo|bar)\.(?:bar|baz|com))(?![\w-]|\.\w)"
     r"|https?://[\w.-]*<[a-z][\w -]{0,40}>"
 )
@@ -222,10 +302,24 @@ _PLACEHOLDERS: Sequence[tuple[str, re.Pattern[str]]] = (
         "a documented example key",
         re.compile(
             r"AKIA\w*EXAMPLE|wJalrXUtnFEMI/K7MDENG\S*|6LeIxAcTAAAAA\w+[-\w]*|[123]x0{10,}[A-Z]+|10000000-ffff-ffff-ffff-000000000001"
-            r"|https://(?:examplePublicKey|public)@\S+|\+15005550\d{3}"
+            r"|https://(?:examplePublicKey|public)@\S+|\+15005550\d{3}|https://hooks\.slack\.com/services/T0{6,}/\S*|Eby8vdM02xNOcqFlqUwJPLlmEtlC\S+"
+            r"|(?i:your[-_!@.]?strong\S{0,20}pass\S*)|0x0{16,}|0{8}-(?:0{4}-){3}0{12}|(?:G|UA|GTM|AW)-(?:X{4,}|0{4,})(?:-\w+)?"
         ),
     ),
     ("a test key of Stripe", re.compile(r"[srp]k_test_\w{8,}")),
+    ("a test key of Razorpay", re.compile(r"rzp_test_\w{8,}")),
+    (
+        "an emulator of a cloud",
+        re.compile(
+            r"(?i)UseDevelopmentStorage=true;?|https?://(?:localstack|azurite|stripe-mock|wiremock|mockserver)(?:[:/.].*)?"
+        ),
+    ),
+    (
+        "a mail server that delivers nothing",
+        re.compile(
+            r"(?i)(?:smtps?://(?:\S{1,200}@)?)?(?:mailhog|mailpit|mailcatcher|maildev|(?:sandbox\.)?smtp\.mailtrap\.io|smtp\.ethereal\.email)(?:[:/.].*)?"
+        ),
+    ),
 )
 _DEFAULT_PASSWORDS = frozenset(
     {
@@ -235,7 +329,7 @@ _DEFAULT_PASSWORDS = frozenset(
         "mysecretpassword", "mysecret", "my-secret", "secret-key", "secretkey", "changeit", "foobared", "prom-operator",
         "elastic", "neo4j", "example", "user", "s3cr3t", "your-256-bit-secret", "sa", "abc123", "pass", "keyboard cat",
         "shhhhh", "foobar", "insecure", "iloveyou", "admin@123", "pass@word", "test-key", "testkey", "dev",
-        "development", "demo",
+        "development", "demo", "sample", "mock", "abcdef", "demo_key", "demo-key",
     }
 )  # fmt: skip
 #: Secrets as tutorials write them: my-super-secret-key, thisisasecret, jwt_secret_key.
@@ -244,8 +338,13 @@ _SPOKEN = re.compile(
     r"|secure|really|not|so)[-_ ]?)+(?:secret|password|token|key|string)(?:[-_ ]?(?:key|here|string|value|password|token|for|dev"
     r"|test|prod))*[-_ ]?\d{0,4}"
 )
+_SEQUENCE = re.compile(
+    r"(?i)(.)\1{7,}|(?:0123456789abcdef)+|(?:1234567890)+|0123456789|abcdefgh\w*|(?:deadbeef|cafebabe)+"
+)
+"""What is as long as a key, and nobody has drawn."""
 _UNRENDERED = re.compile(
-    r"\{\{.*\}\}|__\w+__|%%\w+%%|@\w+@|#\{[\w.]+\}#?|<<[\w .-]+>>|\[\[[\w .-]+\]\]|\[[A-Z][A-Z0-9_ -]{2,}\]"
+    r"\{\{.*\}\}|__\w+__|%%\w+%%|%[A-Z_]{3,}%|@@?\w+@@?|\[[a-z]+[-_ ](?:key|token|secret|password)\]"
+    r"|#\{[\w.]+\}#?|<<[\w .-]+>>|\[\[[\w .-]+\]\]|\[[A-Z][A-Z0-9_ -]{2,}\]"
 )
 _STORE_URL = re.compile(
     r"(?i)(?:jdbc:)?(?:postgres(?:ql)?|mysql|mariadb|sqlserver|mongodb|redis|rediss|amqps?|nats|neo4j|bolt|memcached|clickhouse|cassandra)"
@@ -263,10 +362,13 @@ _DEVELOPER_HOST = re.compile(r"(?i)(?<![\w.-])(?:host|kubernetes|gateway)\.docke
 _SANDBOX = re.compile(
     r"(?i)https?://(?:[\w-]+\.)*sandbox\.[\w.-]+\.[a-z]{2,}(?:[:/].*)?|https?://[\w.-]+\.sandbox\.[a-z]{2,}(?:[:/].*)?"
 )
+_STAGE = re.compile(
+    r"(?i)https?://(?:[\w-]+\.)*(?:staging|stage|stg|qa|uat|preprod|develop|development|(?:dev|test)(?!\.(?:azure|mysql|pypi)\.))\.(?:[\w-]+\.)+[a-z]{2,}(?:[:/].*)?"
+)
 _ENVIRONMENTS = frozenset(
     {
         "NODE_ENV", "RAILS_ENV", "RACK_ENV", "APP_ENV", "FLASK_ENV", "ASPNETCORE_ENVIRONMENT", "DOTNET_ENVIRONMENT",
-        "SPRING_PROFILES_ACTIVE", "DJANGO_ENV", "MIX_ENV", "SYMFONY_ENV",
+        "SPRING_PROFILES_ACTIVE", "DJANGO_ENV", "MIX_ENV", "SYMFONY_ENV", "QUARKUS_PROFILE", "MICRONAUT_ENVIRONMENTS",
     }
 )  # fmt: skip
 _OTHER_ENVIRONMENT = re.compile(
@@ -307,6 +409,8 @@ def in_setting(name: str, value: str) -> tuple[Finding, ...]:
     found = [*_forms(name, value), *_placeholder(name, value)]
     if _kind(_words(name)) and not _OBJECT_WORDS & set(_words(name)) and _SPOKEN.fullmatch(value.strip()):
         found.append(Finding(Sort.PLACEHOLDER, shown(name), "a secret of examples"))
+    if _is_spelt_out(name, value.strip()):
+        found.append(Finding(Sort.SECRET, shown(name), _NAMED_AS))
     pair = _PAIR.fullmatch(value.strip()) if _PAIR_NAME.fullmatch(name) else None
     if pair and not _REFERENCE.fullmatch(pair["value"]):
         found.append(Finding(Sort.SECRET, shown(name), _TWO))
@@ -325,7 +429,7 @@ def in_setting(name: str, value: str) -> tuple[Finding, ...]:
 def in_text(name: str, text: str) -> tuple[Finding, ...]:
     """What a file of any format breaks. Comments count only where they hold a key or token of a known form."""
     found = [*_forms(name, text)]
-    uncommented = _PSQL_VARIABLE.sub("", _COMMENT.sub("", text))
+    uncommented = _ENVIRONMENT_OF.sub("", _PSQL_VARIABLE.sub("", _COMMENT.sub("", text)))
     found += _named(uncommented)
     found += _as_argument(name, uncommented)
     for match in _DIRECTIVE.finditer(uncommented):
@@ -343,7 +447,9 @@ def in_arguments(arguments: Iterable[str]) -> tuple[Finding, ...]:
     flag = ""
     for argument in arguments:
         if flag and not argument.startswith("-"):
-            found += in_setting(flag, argument)
+            found += in_setting(flag.replace("-", "_"), argument)
+            if flag == "user" and (pair := _PAIR.fullmatch(argument)) and _has_own_part(pair["value"]):
+                found.append(Finding(Sort.SECRET, flag, _TWO))
         match = _FLAG.fullmatch(argument)
         if match and match["value"] is not None:
             found += in_setting(match["name"], match["value"])
@@ -376,7 +482,7 @@ def shown(name: str) -> str:
 
 
 def _named(text: str) -> Iterator[Finding]:
-    for pattern in (_NAMED, _PAIRED, _PAIRED_BACKWARDS, _TAGGED):
+    for pattern in (_NAMED, _PAIRED, _PAIRED_BACKWARDS, _TAGGED, _DEFINED, _PLAIN):
         for match in pattern.finditer(text):
             name, value = match["name"], _BLOCK.sub("", match["value"]).strip("\"'").rstrip()
             if _is_secret(name, value, in_file=pattern not in (_PAIRED, _PAIRED_BACKWARDS)):
@@ -391,6 +497,8 @@ def _forms(name: str, value: str, *, nested: bool = False) -> Iterator[Finding]:
             yield Finding(Sort.SECRET, shown(name), rule)
     if _has_token(value):
         yield Finding(Sort.SECRET, shown(name), _KNOWN)
+    if not nested and "%3A%2F%2F" in value.upper():
+        yield from _forms(name, unquote(value), nested=True)
     if not nested:
         for word in re.findall(r"[A-Za-z0-9+/_-]{12,}={0,2}", value)[:200]:
             if (decoded := _decoded(word)) is None:
@@ -447,13 +555,19 @@ def _kind(words: Sequence[str]) -> str:
         return "token"
     if (last == "key" and before in _KEYS) or last in ("salt", "pepper"):
         return "token"
+    if last == "auth" and before.startswith(_AUTHS):
+        return "token"
     return ""
 
 
 def _is_secret(name: str, value: str, *, in_file: bool = False) -> bool:
     words = _words(name)
     kind, own = _kind(words), _own(value.strip())
-    if words == ["key"] and re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{48}|[0-9a-fA-F]{64}|[0-9a-fA-F]{128}", own):
+    if (
+        words[-1:] == ["key"]
+        and not _NAMING_KEYS & set(words)
+        and re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{48}|[0-9a-fA-F]{64}|[0-9a-fA-F]{128}", own)
+    ):
         return True
     if kind == "password" and not in_file and _SWITCHES.fullmatch(own):
         return not _SWITCHED & set(words) and words[-1] != "passwords" and own.lower() in ("yes", "no", "on", "off")
@@ -471,6 +585,19 @@ def _is_secret(name: str, value: str, *, in_file: bool = False) -> bool:
         return False
     named_object = in_file or not words or bool(_OBJECT_WORDS & set(words)) or words[-2:] in _SECRETS_OF
     return not (named_object and _OBJECT_NAME.fullmatch(own) and not any(char.isdigit() for char in own))
+
+
+def _is_spelt_out(name: str, value: str) -> bool:
+    """Whether a value is a key in words (of a wallet), or Neo4j's user and password."""
+    words = _words(name)
+    if name.upper() == "NEO4J_AUTH":
+        user, _, password = value.partition("/")
+        return bool(user and password) and not _REFERENCE.fullmatch(password)
+    in_words = "mnemonic" in words or words[-2:] in (["seed", "phrase"], ["recovery", "phrase"], ["seed", "words"])
+    return in_words and _MNEMONIC.fullmatch(value) is not None
+
+
+_MNEMONIC = re.compile(r"(?:[a-z]{3,8} ){11,23}[a-z]{3,8}")
 
 
 def _has_own_part(value: str) -> bool:
@@ -496,12 +623,18 @@ def _is_random(name: str, value: str) -> bool:
     return classes == 3 and entropy >= 4.0 and len(re.findall(r"\d", value)) >= 2
 
 
+_ALSO_SECRETS = frozenset({"AWS_ACCESS_KEY_ID", "NEO4J_AUTH"})
+"""Names that do not sound like a secret's, of what has defaults."""
+
+
 def _placeholder(name: str, value: str) -> Iterator[Finding]:
     own = _own(value.strip())
     upper, words = name.upper(), _words(name)
     if not own or "\n" in own:
         return
-    kind = _kind(words)
+    kind = _kind(words) or ("token" if upper in _ALSO_SECRETS else "")
+    if upper == "NEO4J_AUTH":
+        own = own.removeprefix("neo4j/")
     for rule, pattern in _PLACEHOLDERS:
         if pattern.fullmatch(own) and not (own.lower() in ("n/a", "na", "...", "***") and not kind):
             yield Finding(Sort.PLACEHOLDER, shown(name), rule)
@@ -511,7 +644,11 @@ def _placeholder(name: str, value: str) -> Iterator[Finding]:
     default = _is_default(password) and not (password.istitle() and password.isalpha())
     if (kind or url) and (default or (url and _is_placeholder(password))):
         yield Finding(Sort.PLACEHOLDER, shown(name), "a default password")
-    if kind and _UNRENDERED.fullmatch(own):
+    if kind and _SEQUENCE.fullmatch(own):
+        yield Finding(Sort.PLACEHOLDER, shown(name), "a placeholder")
+    elif words[-2:] == ["emulator", "host"] or (words[:1] == ["mock"] and _DEBUG_ON.fullmatch(own)):
+        yield Finding(Sort.PLACEHOLDER, shown(name), "an emulator or mock")
+    elif kind and _UNRENDERED.fullmatch(own):
         yield Finding(Sort.PLACEHOLDER, shown(name), "a template that was not rendered")
     elif (
         kind and not _OBJECT_WORDS & set(words) and not default and is_filler(own, of_password=_ends_as_password(words))
@@ -543,6 +680,8 @@ def _misdirected(name: str, own: str) -> Iterator[Finding]:
         yield Finding(Sort.PLACEHOLDER, shown(name), "a public address on localhost")
     if _SANDBOX.fullmatch(own):
         yield Finding(Sort.PLACEHOLDER, shown(name), "the address of a sandbox")
+    elif _STAGE.fullmatch(own):
+        yield Finding(Sort.PLACEHOLDER, shown(name), "an address of another environment")
 
 
 def _is_elsewhere(name: str, words: Sequence[str], value: str) -> bool:

@@ -136,6 +136,47 @@ ARGUMENTS: tuple[tuple[str, ...], ...] = (
     ("psql", "-c", f"ALTER USER app PASSWORD '{_CANARY}'"),
 )
 
+#: Further ones, which are not in the table of agreement with gitleaks.
+FURTHER_SETTINGS: Texts = (
+    ("HEADER", f"Authorization: Token {_RANDOM}"),
+    ("ENROLMENT", "otpauth://totp/shop:app?secret=" + "JBSWY3DPEHPK3PXP"),
+    ("JWK", '{"kty":"oct","k":"' + _RANDOM + '"}'),
+    ("JWK", '{"kty":"RSA","n":"abc","e":"AQAB","d":"' + _RANDOM + '"}'),
+    ("LDAP_BIND_PW", f"{_CANARY}7"),
+    ("REDIS_AUTH", f"{_CANARY}7"),
+    ("KENNWORT", f"{_CANARY}7"),
+    ("MOT_DE_PASSE", f"{_CANARY}7"),
+    ("WALLET_MNEMONIC", "legal winner thank year wave sausage worth useful legal winner thank yellow"),
+    ("NEO4J_AUTH", f"neo4j/{_CANARY}7"),
+    ("ENDPOINT", f"https://api.internal/v1?api_key={_RANDOM}"),
+    ("DATA_KEY", "9f86d081884c7d659a2feaa0c55ad015" * 2),
+    ("ENCODED", f"postgres%3A%2F%2Fapp%3A{_CANARY}%40db%2Forders"),
+)
+FURTHER_FILES: Texts = (
+    ("wp-config.php", f"<?php\ndefine( 'DB_PASSWORD', '{_CANARY}7' );\n"),
+    (".npmrc", f"//registry.internal/:_authToken={_RANDOM}\n"),
+    ("fluent.conf", f"<match **>\n  user app\n  password {_CANARY}7\n</match>\n"),
+    ("fluent-bit.conf", f"[OUTPUT]\n    HTTP_User app\n    HTTP_Passwd {_CANARY}7\n"),
+    ("sssd.conf", f"[domain/x]\nldap_default_authtok = {_CANARY}7\n"),
+    ("ipsec.secrets", f'vpn.internal : PSK "{_CANARY}7"\n'),
+    ("sasl_passwd", f"[mail.internal]:587 app:{_CANARY}7\n"),
+    ("supervisord.conf", f'[program:a]\nenvironment=DB_PASSWORD="{_CANARY}7",X="1"\n'),
+    ("squid.conf", f"cache_peer p parent 3128 0 login=user:{_CANARY}7\n"),
+    ("ftp.sh", f"lftp -u app,{_CANARY}7 ftp.internal\n"),
+    ("mc.sh", f"mc alias set s http://minio:9000 app {_CANARY}7\n"),
+    ("aws.sh", f"aws configure set aws_secret_access_key {_RANDOM}\n"),
+    ("users.sh", f"htpasswd -b -c f app {_CANARY}7\necho 'app:{_CANARY}7' | chpasswd\n"),
+    ("named.conf", f'key "rndc" {{\n  algorithm hmac-sha256;\n  secret "{_encoded(_RANDOM)}";\n}};\n'),
+    ("mosquitto.conf", f"connection b\nremote_username a\nremote_password {_CANARY}7\n"),
+    ("traefik.toml", f'[http.middlewares.a.basicAuth]\n  users = ["app:{_CANARY}7"]\n'),
+    ("nginx.conf", f"location / {{ proxy_set_header X-Api-Key {_RANDOM}; }}\n"),
+)
+FURTHER_ARGUMENTS: tuple[tuple[str, ...], ...] = (
+    ("--basic-auth", f"app:{_CANARY}7"),
+    ("--user", f"app:{_CANARY}7"),
+    ("sh", "-c", f"echo {_CANARY}7 | passwd --stdin app"),
+)
+
 #: What looks like a secret by its name or form, and is none.
 HARMLESS_SETTINGS: Texts = (
     ("PASSWORD_SECRET", "db-secret"),
@@ -205,6 +246,19 @@ HARMLESS_SETTINGS: Texts = (
     ("PASSWORD_SECRET", "orders-db"),
     ("PASSWORD_HASH", "$2y$10$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"),
     ("ADMIN_PASSWORD", "$2y$10$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"),
+)
+
+FURTHER_HARMLESS: Texts = (
+    ("PARTITION_KEY", "9f86d081884c7d659a2feaa0c55ad015"),
+    ("REDIS_AUTH", "true"),
+    ("NEO4J_AUTH", "none"),
+    ("SEARCH", "https://api.internal/v1?token=$(TOKEN)"),
+    ("DEVOPS_URL", "https://dev.azure.com/acme"),
+    ("RESULTS", "https://results.acme.com/test/run"),
+    ("HINT", "password reset by mail"),
+    ("JWK", '{"kty":"RSA","n":"abc","e":"AQAB"}'),
+    ("ALLOWED_HOSTS", "localhost,shop.acme.com"),
+    ("STRIPE_PUBLISHABLE_KEY", "pk_" + "live_51H8abcdEFGHijklMNOPqrst"),
 )
 
 HARMLESS_FILES: Texts = (
@@ -313,6 +367,27 @@ PLACEHOLDERS: Texts = (
     ("BASE_URL", "http://localhost:3000"),
     ("MAIL_FROM", "test@test.com"),
     ("RECAPTCHA_KEY", "6LeIxAcTAAAAAJcZVRqyHh71UMIEGNQ_MXjiZKhI"),
+)
+
+
+FURTHER_PLACEHOLDERS: Texts = (
+    ("NEO4J_AUTH", "neo4j/neo4j"),
+    ("SA_PASSWORD", "YourStrong!Passw0rd"),
+    ("ANALYTICS", "G-XXXXXXX"),
+    ("TENANT", "00000000-0000-0000-0000-000000000000"),
+    ("HOOK", "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"),
+    ("SMTP_HOST", "mailhog"),
+    ("SMTP_HOST", "sandbox.smtp.mailtrap.io"),
+    ("QUARKUS_PROFILE", "dev"),
+    ("API_URL", "https://api.staging.acme.com"),
+    ("ENCRYPTION_KEY", "0123456789abcdef0123456789abcdef"),
+    ("ENCRYPTION_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+    ("API_KEY", "%API_KEY%"),
+    ("AWS_ENDPOINT_URL", "http://localstack:4566"),
+    ("AWS_ACCESS_KEY_ID", "test"),
+    ("STORAGE", "UseDevelopmentStorage=true"),
+    ("FIRESTORE_EMULATOR_HOST", "firestore:8080"),
+    ("MOCK_PAYMENTS", "true"),
 )
 
 

@@ -21,7 +21,7 @@ def secrets(found: tuple[Finding, ...]) -> list[Finding]:
     return [one for one in found if one.sort is Sort.SECRET]
 
 
-@pytest.mark.parametrize(("name", "value"), corpus.SECRET_SETTINGS)
+@pytest.mark.parametrize(("name", "value"), [*corpus.SECRET_SETTINGS, *corpus.FURTHER_SETTINGS])
 def test_a_secret_in_a_setting_is_found(name: str, value: str) -> None:
     found = secrets(in_setting(name, value))
     assert found
@@ -32,21 +32,21 @@ def test_a_token_of_a_service_is_found_under_any_name() -> None:
     assert [value[:12] for name, value in corpus.service_tokens() if not secrets(in_setting(name, value))] == []
 
 
-@pytest.mark.parametrize(("name", "text"), corpus.SECRET_FILES)
+@pytest.mark.parametrize(("name", "text"), [*corpus.SECRET_FILES, *corpus.FURTHER_FILES])
 def test_a_secret_in_a_file_is_found(name: str, text: str) -> None:
     found = secrets(in_text(name, text))
     assert found
     assert not any(corpus.canary() in str(one) for one in found)
 
 
-@pytest.mark.parametrize("arguments", corpus.ARGUMENTS)
+@pytest.mark.parametrize("arguments", [*corpus.ARGUMENTS, *corpus.FURTHER_ARGUMENTS])
 def test_a_secret_on_a_command_line_is_found(arguments: tuple[str, ...]) -> None:
     found = secrets(in_arguments(arguments))
     assert found
     assert not any(corpus.canary() in str(one) for one in found)
 
 
-@pytest.mark.parametrize(("name", "value"), corpus.HARMLESS_SETTINGS)
+@pytest.mark.parametrize(("name", "value"), [*corpus.HARMLESS_SETTINGS, *corpus.FURTHER_HARMLESS])
 def test_a_harmless_setting_is_neither_secret_nor_placeholder(name: str, value: str) -> None:
     assert in_setting(name, value) == ()
 
@@ -56,7 +56,7 @@ def test_a_harmless_file_has_neither_secret_nor_placeholder(name: str, text: str
     assert in_text(name, text) == ()
 
 
-@pytest.mark.parametrize(("name", "value"), corpus.PLACEHOLDERS)
+@pytest.mark.parametrize(("name", "value"), [*corpus.PLACEHOLDERS, *corpus.FURTHER_PLACEHOLDERS])
 def test_a_placeholder_is_found_in_a_setting_and_in_a_file(name: str, value: str) -> None:
     assert any(one.sort is Sort.PLACEHOLDER for one in in_setting(name, value))
     if not set("{<,") & set(value):
@@ -93,3 +93,4 @@ def test_reading_a_large_file_takes_no_time() -> None:
         + "]}\n"
     )
     assert in_text("dashboard.json", text) == ()
+    assert in_text("blob.txt", "a" * 2**18) == ()  # one word
