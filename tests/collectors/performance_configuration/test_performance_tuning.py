@@ -211,14 +211,19 @@ async def test_a_transaction_that_is_not_shown_is_unknown(orders: Postgres) -> N
     assert "hides since when its transaction is open (track_activities is off)" in result.summary
 
 
-@pytest.mark.parametrize("kind", ["prepared", "procedure"])
+@pytest.mark.parametrize("kind", ["prepared", "procedure", "block"])
 async def test_slow_statements_hide_neither_behind_prepare_nor_in_a_procedure(orders: Postgres, kind: str) -> None:
     orders.script("CREATE PROCEDURE public.slow() LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.03); END'", "orders")
     try:
         with orders.connect("orders", prepare_threshold=None) as connection:
             connection.execute("PREPARE slow AS SELECT pg_sleep(0.03) FROM public.line WHERE id = 1")
+            ways = {
+                "prepared": "EXECUTE slow",
+                "procedure": "CALL public.slow()",
+                "block": "DO $$ BEGIN PERFORM pg_sleep(0.03); END $$",
+            }
             for _ in range(12):
-                connection.execute("EXECUTE slow" if kind == "prepared" else "CALL public.slow()")
+                connection.execute(ways[kind].encode())
         options = {"slow_mean": "15ms", "min_calls": 10}
         result = await see("query_optimization_applied", databases=database(orders.dsn(), **options))
     finally:
@@ -358,6 +363,9 @@ async def test_indexes_that_the_planner_leaves_alone_are_a_warning(orders: Postg
         everybody = await see("indexes_optimized", databases=database(orders.dsn()))
     with orders.statements("ALTER DATABASE orders SET enable_indexscan = false", "ALTER DATABASE orders RESET ALL"):
         here = await see("indexes_optimized", databases=database(orders.dsn()))
+    with orders.statements("ALTER DATABASE postgres SET enable_indexscan = off", "ALTER DATABASE postgres RESET ALL"):
+        elsewhere = await see("indexes_optimized", databases=database(orders.dsn()))
+    assert elsewhere.status is Status.OK, elsewhere.summary
     assert (everybody.status, "enable_bitmapscan is off" in everybody.summary) == (Status.WARNING, True), everybody
     assert (here.status, "for database orders" in here.summary) == (Status.WARNING, True), here.summary
 

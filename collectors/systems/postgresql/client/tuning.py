@@ -48,6 +48,7 @@ _VERBS = (
     "PREPARE",
     "DECLARE",
     "CALL",
+    "DO",
 )
 
 

@@ -66,9 +66,11 @@ class Settings:
         return default if found is None else found.value.lower()
 
     def everywhere(self, name: str) -> list[Setting]:
-        """What the setting is on the instance, and what databases and roles have instead."""
+        """What the setting is on the instance, and what this database and roles in it have instead."""
         general = [Setting(name, self.instance[name])] if name in self.instance else []
-        return general + [setting for setting in self.overrides if setting.name == name]
+        return general + [
+            setting for setting in self.overrides if setting.name == name and setting.database in (None, self.database)
+        ]
 
     def places(self, names: Collection[str], roles: Iterable[str]) -> list[tuple[str | None, str | None]]:
         """Every database and role between which these settings may differ, the general ones first.
