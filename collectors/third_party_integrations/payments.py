@@ -12,8 +12,9 @@ from collectors.shared.expressions import Regexes
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.prometheus.check.outcomes import see_outcomes
 from collectors.systems.prometheus.client import ManyToMany, Prometheus
+from collectors.systems.prometheus.judge.monitoring import interval_of
 from collectors.systems.prometheus.judge.rules import evaluation_problems, impossibility
-from collectors.systems.prometheus.model.firing import never_true, possible
+from collectors.systems.prometheus.model.firing import never_true, possible, shortest_rate
 from collectors.systems.prometheus.model.outcomes import Outcomes
 from collectors.systems.prometheus.model.promql import Selection, selections
 from collectors.systems.prometheus.model.rules import Alternative, Evaluated, evaluated, needed_series
@@ -48,7 +49,7 @@ from collectors.systems.stripe.model import (
 )
 from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, fetched, item
 from exporter.evidence.rules import EvidenceRule
-from exporter.options import Duration
+from exporter.options import Duration, format_duration
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, warning, worst
 from exporter.words import counted, listed
 
@@ -312,7 +313,27 @@ Prometheus: GET /api/v1/query and /api/v1/rules.
         why = [await self._impossible(rule, part) for part in rule.alternatives]
         if all(why):
             problems.insert(0, failed(f"Alerting rule {name} can never fire: {why[0]}.", reason=Reason.MISSING))
+        problems += await self._too_short(rule, counters)
         return verdict(problems, ok(f"Alerting rule {name} watches payments that fail."))
+
+    async def _too_short(self, rule: Evaluated, counters: Sequence[str]) -> list[Result]:
+        """A failure where the rule takes a rate over so short a time that there is one sample in it: of one there is none."""
+        if (length := shortest_rate(rule.rule.query)) is None:
+            return []
+        prometheus = self.client(Prometheus)
+        found = [sample for counter in counters for sample in await prometheus.query(f"group by (job) ({counter})")]
+        jobs = {sample.labels.get("job") for sample in found}
+        targets = [target for target in await prometheus.targets() if target.labels.get("job") in jobs]
+        interval = min((interval_of(target.scrape_interval) for target in targets), default=timedelta())
+        if length > interval:
+            return []
+        return [
+            failed(
+                f"Alerting rule {rule.rule.name} takes a rate over {format_duration(length)} of series that are scraped every "
+                f"{format_duration(interval)}: it takes two samples.",
+                reason=Reason.MISCONFIGURED,
+            )
+        ]
 
     async def _impossible(self, rule: Evaluated, part: Alternative) -> str:
         """Why a part of a rule can never be true; empty where it can."""

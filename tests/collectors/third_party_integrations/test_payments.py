@@ -405,6 +405,7 @@ async def test_alerts_on_payments_that_fail(
         Percent=SHARE.replace("0.1", "bool 0.1"),
         Constant=f"{SHARE} and vector(0) > 1",
         Taken=f"{SHARE} unless vector(1)",
+        Single='rate(payments_total{outcome!="paid"}[100ms]) > 0',
         Coming='rate(payments_total{outcome="refused"}[1m]) > 0',
     )
     (tmp_path / "prometheus").mkdir()
@@ -427,6 +428,7 @@ async def test_alerts_on_payments_that_fail(
                 ("Percent", FAILED, "fires whatever is measured"),
                 ("Constant", FAILED, "can never fire"),
                 ("Taken", FAILED, "can never fire"),
+                ("Single", FAILED, "it takes two samples"),
                 ("Coming", OK, "watches payments that fail"),  # an outcome that has not been yet
                 ("Slow", FAILED, "waits 2h"),
                 ("Nobody", FAILED, "no alerting rule Nobody"),

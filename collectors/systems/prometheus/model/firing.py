@@ -44,6 +44,7 @@ __all__ = [
     "never_true",
     "passing_after",
     "possible",
+    "shortest_rate",
 ]
 
 Filters = Callable[[str], bool]
@@ -222,6 +223,18 @@ def _lateness(node: Any) -> Iterator[timedelta]:
             and isinstance(length := _range(call.args[0]), timedelta)
         ):
             yield length
+
+
+def shortest_rate(expr: str) -> timedelta | None:
+    """The shortest time over which an expression takes a rate or the like of scraped series; None where it takes none."""
+    lengths = (
+        _range(call.args[0])
+        for call in nodes_of(parse(expr))
+        if kind_of(call) == "Call"
+        and call.func.name in _OF_TWO_SAMPLES
+        and kind_of(bare(call.args[0])) == "MatrixSelector"
+    )
+    return min((length for length in lengths if isinstance(length, timedelta)), default=None)
 
 
 def _range(node: Any) -> Any:
