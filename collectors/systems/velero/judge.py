@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from statistics import median
 
 from collectors.shared.copies import age_problems, retention_problems, size_problems
+from collectors.systems.kubernetes.judge.workloads import period_of
 from collectors.systems.velero.model import Backup, Backups, BackupSpec, Schedule, Velero
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, unknown, warning
@@ -77,6 +79,12 @@ def _schedule_problems(found: Backups, schedule: Schedule, velero: Velero) -> It
     if schedule.spec.paused:
         yield failed(f"Velero's Schedule {velero} is paused.", reason=Reason.MISCONFIGURED)
     yield from _template_problems(found, schedule.spec.template, velero)
+    with suppress(ValueError):  # Velero rejects what it does not understand itself
+        if (period := period_of(schedule.spec.schedule, found.now)) > velero.max_age:
+            yield warning(
+                f"Velero's Schedule {velero} makes a Backup each {format_duration(period)} only (limit "
+                f"{format_duration(velero.max_age)})."
+            )
     if schedule.status.phase == "FailedValidation":
         yield failed(f"Velero rejects Schedule {velero} (FailedValidation).", reason=Reason.MISCONFIGURED)
     elif schedule.status.phase != "Enabled":

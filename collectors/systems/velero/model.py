@@ -110,6 +110,7 @@ _VOLUMES = frozenset(
 
 
 class _ScheduleSpec(Struct, frozen=True):
+    schedule: str = ""
     paused: bool = False
     template: BackupSpec = BackupSpec()
 

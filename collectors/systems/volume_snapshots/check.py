@@ -78,8 +78,8 @@ async def see_snapshots(client: Kubernetes, options: VolumeSnapshots) -> Result:
     ]
     age = max(ages, default=timedelta())
     good = ok(
-        f"{counted(len(options.claims), 'volume')} in namespace {options.namespace} have VolumeSnapshots that are ready, the "
-        f"newest of each at most {format_length(age)} old.",
+        f"{counted(len(options.claims), 'volume has', 'volumes have')} VolumeSnapshots in namespace {options.namespace} that are "
+        f"ready, the newest of each at most {format_length(age)} old.",
         backup_age_seconds=max(0.0, age.total_seconds()),
     )
     return verdict(problems(), good)

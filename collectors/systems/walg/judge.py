@@ -25,6 +25,10 @@ def backup_problems(store: str, backups: Sequence[Backup], cluster: str, walg: W
     if newest.system_identifier is None:
         yield unknown(f"{name} does not show of which cluster it is.", reason=Reason.MISSING)
     yield from _chain_problems(own, newest, name)
+    full = next((one for one in own if one.base_segment is None), None)
+    if full is not None and full is not newest:
+        which = f"WAL-G's newest full backup of {store}, {full.backup_name},"
+        yield from age_problems(which, full.finish_time, walg.full_max_age, now)
     if newest.base_segment is None:
         sizes = [one.uncompressed_size for one in own if one.base_segment is None and one.uncompressed_size]
         if newest.uncompressed_size:

@@ -28,6 +28,11 @@ class WalG(Options):
         default_factory=dict, description="Variables that WAL-G needs, such as WALG_S3_PREFIX and AWS_ACCESS_KEY_ID."
     )
     max_age: Duration = Field(timedelta(hours=26), gt=timedelta(0), description="Maximum age of the newest backup.")
+    full_max_age: Duration = Field(
+        timedelta(days=8),
+        gt=timedelta(0),
+        description="Maximum age of the newest full backup; deltas cannot be restored without it.",
+    )
     max_lag: Duration = Field(
         timedelta(minutes=15),
         gt=timedelta(0),

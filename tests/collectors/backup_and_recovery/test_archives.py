@@ -461,6 +461,14 @@ async def test_what_wal_g_lacks(evidence: Folder, documented: Documented) -> Non
             "needs an earlier backup, which is gone",
             FAILED,
         ),
+        (
+            (
+                documented.backup(hours=1, segment=later, delta="000000010000000000000001"),
+                documented.backup(hours=24 * 30),
+            ),
+            "WAL-G's newest full backup of orders",
+            FAILED,
+        ),
     ):
         documented.backups(*backups)
         result = await see(evidence, SCHEDULED, **documented.store())

@@ -91,6 +91,11 @@ SCHEDULES: dict[str, tuple[dict[str, Any], dict[str, Any], Status, str]] = {
         FAILED,
         "Schedule {0} does not include namespace shop",
     ),
+    "yearly": ({"schedule": "@yearly"}, {}, WARNING, "Schedule {0} makes a Backup each 365d only (limit 1d2h)."),
+    "weekly": ({"schedule": "0 1 * * 0"}, {}, WARNING, "Schedule {0} makes a Backup each 7d only (limit 1d2h)."),
+    "every six hours": ({"schedule": "@every 6h"}, {}, OK, "complete"),
+    "daily, elsewhere": ({"schedule": "CRON_TZ=Asia/Tokyo 0 1 * * *"}, {}, OK, "complete"),
+    "nowhere": ({"schedule": "TZ=Mars/Base 0 1 * * *"}, {}, OK, "complete"),
     "takes no snapshots from now on": (
         {"template": {"includedNamespaces": ["shop"], "snapshotVolumes": False}},
         {},
@@ -287,7 +292,7 @@ async def test_snapshots_of_a_volume(evidence: Folder, objects: BackupObjects, c
     assert (result.status, "has no VolumeSnapshot." in result.summary) == (FAILED, True), result.summary
     first = objects.snapshot(2 * HOUR)
     result = await see(evidence, SCHEDULED, client, **snapshots(objects))
-    assert (result.status, "1 volume in namespace" in result.summary) == (OK, True), result.summary
+    assert (result.status, "1 volume has VolumeSnapshots in namespace" in result.summary) == (OK, True), result.summary
     result = await see(evidence, SCHEDULED, client, **snapshots(objects, apart=False))
     assert (result.status, "on the same storage as its volume" in result.summary) == (WARNING, True), result.summary
     assert (await see(evidence, SCHEDULED, client, **snapshots(objects, max_age="1h"))).status is FAILED

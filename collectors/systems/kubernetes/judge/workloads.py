@@ -34,6 +34,7 @@ __all__ = [
     "judge_pods",
     "judge_schedule",
     "judge_workload",
+    "period_of",
     "pods_of",
     "unready",
     "workload_key",
@@ -326,7 +327,18 @@ def _begin(job: Job) -> datetime:
 
 def _period(cron_job: CronJob, now: datetime) -> timedelta:
     """How far apart the runs of a CronJob are about now; raises ProbeError for a schedule that is not understood."""
-    schedule, zone = cron_job.spec.schedule.strip(), cron_job.spec.time_zone or "UTC"
+    zone = cron_job.spec.time_zone or "UTC"
+    try:
+        return period_of(cron_job.spec.schedule, now, zone)
+    except ValueError:
+        raise ProbeError(
+            f"The schedule {cron_job.spec.schedule} ({zone}) of CronJob {cron_job.path} is not understood."
+        ) from None
+
+
+def period_of(written: str, now: datetime, zone: str = "UTC") -> timedelta:
+    """How far apart the runs of a schedule are about now, as CronJobs and others write it; raises ValueError for anything else."""
+    schedule = written.strip()
     if schedule.startswith(("TZ=", "CRON_TZ=")):
         prefix, _, schedule = schedule.partition(" ")
         zone = prefix.partition("=")[2]
@@ -338,8 +350,6 @@ def _period(cron_job: CronJob, now: datetime) -> timedelta:
         before = CronSim(expression, here, reverse=True)
         due, earlier = next(before), next(before)
         later = next(CronSim(expression, due))
-    except (CronSimError, StopIteration, ZoneInfoNotFoundError, OSError, ValueError):  # OSError: a part of the world
-        raise ProbeError(
-            f"The schedule {cron_job.spec.schedule} ({zone}) of CronJob {cron_job.path} is not understood."
-        ) from None
+    except (CronSimError, StopIteration, ZoneInfoNotFoundError, OSError):  # OSError: a part of the world
+        raise ValueError(f"{written!r} is no schedule") from None
     return max(due - earlier, later - due)
