@@ -28,9 +28,10 @@ from exporter.evidence.records import Record, end_of, start_of
 from exporter.evidence.rules import EvidenceRule
 from exporter.options import Duration, format_duration
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, worst
-from exporter.words import listed
+from exporter.words import format_length, listed
 
 _NAME = r"^[a-z][a-z0-9_]{0,62}$"
+_EXERCISES, _DAY = timedelta(days=180), timedelta(days=1)
 
 
 class RecoveryTime(Options):
@@ -257,7 +258,7 @@ class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
 
     @evidence_item(
         "Recovery procedures are tested",
-        EvidenceRule(valid_for=timedelta(days=180), measured=("recovery_seconds",), window=True),
+        EvidenceRule(valid_for=_EXERCISES, measured=("recovery_seconds",), window=True),
         how="as long as the exercise lasted or shorter",
         severity=WARNING,
     )
@@ -334,10 +335,21 @@ def failovers(record: Record, components: tuple[str, ...]) -> Result:
 
 
 def exercise(record: Record) -> Result:
-    """Whether the measured recovery fits into the exercise."""
+    """Whether the measured recovery fits into the exercise, and that was over and recent when it was recorded."""
     seconds = record.measured["recovery_seconds"]
     assert record.window is not None
-    lasted = (end_of(record.window.end) - start_of(record.window.start)).total_seconds()
+    over = end_of(record.window.end)
+    lasted = (over - start_of(record.window.start)).total_seconds()
+    if start_of(record.window.end) > end_of(record.on) + _DAY:  # a day begins and ends at other times elsewhere
+        return failed(
+            f"The exercise was over on {over:%F}, after it was recorded on {start_of(record.on):%F}.",
+            reason=Reason.CONTRADICTED,
+        )
+    if (age := start_of(record.on) - over) > _EXERCISES:
+        return failed(
+            f"The exercise was over {format_length(age)} before it was recorded (limit {format_duration(_EXERCISES)}).",
+            reason=Reason.STALE,
+        )
     if not 0 < seconds <= lasted:
         return failed(
             f"The record says that the recovery took {seconds:g} s, in an exercise of {lasted:g} s.",

@@ -107,7 +107,7 @@ async def see_recovery_point(
     """Whether all that was committed longer ago than `at_most` could be restored. Raises ProbeError when nobody can be asked."""
     cluster, archiver, wal = await ask_position(dsn, query_timeout)
     found = await read_server(barman, archiver, wal.position)
-    aged = barman.model_copy(update={"max_age": _ANY_AGE})
+    aged = barman.model_copy(update={"max_age": _ANY_AGE, "full_max_age": _ANY_AGE})
     held = verdict(backup_problems(found, aged, cluster, archiver.segment_size, now), ok(""))
     if archiver.archive_mode == "off":
         streamed = unknown(f"barman streams the WAL of {store}: how old what it lacks is, is not shown.")

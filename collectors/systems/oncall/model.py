@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,8 +35,11 @@ _NOBODY = frozenset(
     {
         *("", "-", "–", "—", "?", "[]", "{}", "n/a", "nil", "nobody", "none", "null", "tba", "tbd", "todo"),
         *("no one", "no-one", "noone", "no one on call", "nobody on call", "open", "unassigned", "unfilled", "vacant"),
+        *("to be announced", "to be decided", "to be defined", "to be determined", "unknown"),
     }
 )
+#: How texts begin that say so at more length, such as `TBD (hiring)`.
+_NOBODY_YET = re.compile(r"(nobody|no one|none|tba|tbd|todo|unassigned|vacant)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,16 @@ def people_at(document: Any, pointer: str, where: str) -> set[str]:
     for person in found if isinstance(found, list) else [found]:
         if not isinstance(person, str | dict):
             raise ProbeError(f"{where} has something at {pointer} that names no person.", Reason.MALFORMED)
-        named = list(person.values()) if isinstance(person, dict) else [person]
-        if any(str(name).strip().casefold() not in _NOBODY for name in named if name is not None):
+        if _is_somebody(person):
             people.add(str(person).strip().casefold())
     return people
+
+
+def _is_somebody(named: Any) -> bool:
+    """Whether anything in it, however deep, may be a name or a number: one letter or sign alone is none."""
+    if isinstance(named, dict | list):
+        return any(map(_is_somebody, named.values() if isinstance(named, dict) else named))
+    text = str("" if named is None else named).strip().casefold()
+    says_nobody = text in _NOBODY or _NOBODY_YET.match(text) is not None
+    number = isinstance(named, int) and not isinstance(named, bool)
+    return not says_nobody and (number or len(re.findall(r"\w", text)) > 1)

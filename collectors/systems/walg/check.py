@@ -40,7 +40,7 @@ async def see_recovery_point(
 ) -> Result:
     """Whether all that was committed longer ago than `at_most` could be restored. Raises ProbeError when nobody can be asked."""
     cluster, archiver, wal = await ask_position(dsn, query_timeout)
-    aged = walg.model_copy(update={"max_age": _ANY_AGE})
+    aged = walg.model_copy(update={"max_age": _ANY_AGE, "full_max_age": _ANY_AGE})
     held, newest, verified = await _held(store, aged, cluster, archiver, wal, now)
     if newest is None or verified is None:
         return held

@@ -45,7 +45,7 @@ async def test_procedures_have_to_open(evidence: Folder, pages: Pages) -> None:
     url = pages.add("/failover", "<h1>How to fail over</h1>")
     evidence.record("failover_documented", links=[{"url": url, "must_contain": "How to fail over"}])
     assert (await seen(evidence, "failover_documented")).status is Status.OK
-    pages.add("/failover", "<h1>This page has moved</h1>")
+    pages.add("/failover", "<h1>How to take a backup</h1><p>Each night at one.</p>")
     assert (await seen(evidence, "failover_documented")).status is Status.FAILED
     pages.add("/failover", '<form><input type="password"></form>')
     assert (await seen(evidence, "failover_documented")).status is Status.UNKNOWN
@@ -74,6 +74,13 @@ async def test_a_recovery_fits_into_its_exercise(evidence: Folder) -> None:
     evidence.record("recovery_tested", window=WINDOW, measured={"recovery_seconds": 15_000})
     result = await seen(evidence, "recovery_tested")
     assert (result.status, "took 15000 s, in an exercise of 14400 s" in result.summary) == (Status.FAILED, True)
+    for window, words in (
+        ({"start": "2026-12-30", "end": "2026-12-30"}, "was over on 2026-12-31, after it was recorded on 2026-10-01"),
+        ({"start": "2025-09-30", "end": "2025-09-30"}, "was over 365 days before it was recorded (limit 180d)"),
+    ):
+        evidence.record("recovery_tested", window=window, measured={"recovery_seconds": 5400})
+        result = await seen(evidence, "recovery_tested")
+        assert (result.status, words in result.summary) == (Status.FAILED, True), result.summary
     evidence.record("recovery_tested", window=WINDOW, measured={"recovery_seconds": 0})
     assert (await seen(evidence, "recovery_tested")).status is Status.FAILED
 
@@ -247,6 +254,16 @@ async def test_any_json_says_who_is_on_call(evidence: Folder) -> None:
         assert "nobody on call at level 2" in (await contacts(evidence, settings)).summary
         settings["on_call"]["json_api"]["levels"] = ["/now/first", "/now/fourth"]
         assert (await contacts(evidence, settings)).status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["--", "???", "0", "x", "TBD (hiring)", "none yet", "to be defined", {"user": {"name": ""}}, [{"user": ["tba"]}]],
+)
+async def test_more_ways_to_name_nobody(evidence: Folder, named: object) -> None:
+    async with faults.answering({"first": {"name": None, "id": 5}, "second": named}) as (url, _):
+        result = await contacts(evidence, {"on_call": {"json_api": {"url": url, "levels": ["/first", "/second"]}}})
+    assert (result.status, "nobody on call at level 2" in result.summary) == (Status.FAILED, True), result.summary
 
 
 @pytest.mark.parametrize(
