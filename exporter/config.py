@@ -15,6 +15,7 @@ from exporter.catalogue import Binding, Catalogue, Entry, slug
 from exporter.checklist import Checklist, ChecklistError
 from exporter.collector import Client, SectionSettings, Target
 from exporter.dependencies import Given, built_in, demand_no_circle, read, with_causes
+from exporter.election import ElectionOptions
 from exporter.evidence.objects import Buckets
 from exporter.evidence.validity import MustContain
 from exporter.fingerprint import fingerprint
@@ -138,10 +139,21 @@ class Config(Options):
     maintenance: tuple[MaintenanceOptions, ...] = Field((), description="When lines may fail without a notification.")
     custom: tuple[Any, ...] = Field((), description="Your own lines, without code.")
     state: StateOptions = Field(StateOptions(), description="What survives a restart.")
+    leader_election: ElectionOptions | None = Field(
+        None, description="How several replicas agree on the one that verifies; without it each one verifies."
+    )
     evidence_expiring_within: Duration = Field(
         timedelta(days=14), description="How long before it expires evidence turns its line to `warning`."
     )
     concurrency: int = Field(16, ge=1, le=1000, description="How many runs may be in progress at a time.")
+
+    @model_validator(mode="after")
+    def _followers_can_read(self) -> Config:
+        if self.leader_election and not self.state.dsn:
+            raise ValueError(
+                "found leader_election without state.dsn, expected the database in which replicas read results"
+            )
+        return self
 
 
 _BY_CATALOGUE = ("clients", "sections", "custom")

@@ -23,6 +23,7 @@ from exporter import logs
 from exporter.catalogue import CatalogueError
 from exporter.config import ConfigError, Loaded, StateOptions, load, load_default, position_of
 from exporter.database import Database
+from exporter.election import Election
 from exporter.ending import end_in_time
 from exporter.engine import Engine, shared
 from exporter.exposition import Exposition
@@ -30,6 +31,7 @@ from exporter.health import Health
 from exporter.history import History
 from exporter.options_reader import Problem
 from exporter.plan import Job
+from exporter.replica import Replica
 from exporter.runner import utc_now
 from exporter.schedule import Schedule
 from exporter.shared_database import SharedDatabase
@@ -218,11 +220,20 @@ class _Daemon:
         self._threads = Threads(places=2)
         self._reloads: set[asyncio.Task[Any]] = set()
         state = loaded.config.state
-        self._storage = _storage(state)
+        election = Election(loaded.config.leader_election) if loaded.config.leader_election else None
+        self._storage = _storage(state, election)
         self.history = History(self._storage, keep=state.keep, now=utc_now)
         self.engine = Engine(loaded, history=self.history, commands=commands, traces=traces)
         self._schedule = Schedule(self.engine.run, self._tick, health=health, now=utc_now)
         self._secrets = _stamps(self._secret_files(loaded))
+        self._replica: Replica | None = None
+        if election is not None and isinstance(self._storage, SharedDatabase):
+            self._replica = Replica(
+                election, self._storage, self.engine, health, self._begin_runs, self._schedule.clear
+            )
+
+    async def _begin_runs(self) -> None:
+        await self._schedule.replace(self.engine.loaded.plan.jobs, self._last_runs())
 
     async def start(self) -> None:
         """Begin to verify, and to listen to signals."""
@@ -241,14 +252,16 @@ class _Daemon:
         gc.set_threshold(*GARBAGE)
         sys.setswitchinterval(TURN_SECONDS)
         self._schedule.start()
-        await self._schedule.replace(self.engine.loaded.plan.jobs, self._last_runs())
+        if self._replica is None:
+            await self._begin_runs()
         self._health.reload_success_at = utc_now()
         self._health.ready = True
 
     async def until_stopped(self, *parts: Any) -> None:
         """Run the parts until a signal says stop; raises what ended one of them before."""
         assert self._schedule.ticking is not None
-        tasks = [asyncio.ensure_future(part) for part in (*parts, self._watch(), self._stopping.wait())]
+        parts = (*parts, self._watch(), self._stopping.wait(), *((self._replica.run(),) if self._replica else ()))
+        tasks = [asyncio.ensure_future(part) for part in parts]
         tasks.append(self._schedule.ticking)
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -261,13 +274,17 @@ class _Daemon:
             await asyncio.wait(tasks, timeout=STOP_SECONDS)
 
     async def close(self) -> None:
-        """End runs under way, close every connection, write down what is left."""
-        await self._schedule.stop()
-        await self.engine.close()
+        """End runs under way, close every connection, write down what is left; only then may another replica lead."""
+        try:
+            await self._schedule.stop()
+            await self.engine.close()
+        finally:
+            if self._replica is not None:
+                await self._replica.release()
 
     async def _tick(self) -> None:
         await self.engine.state.tick()
-        self._health.history_error = self.history.trouble
+        self._health.history_error = self.history.trouble or (self._replica.trouble if self._replica else None)
 
     def _last_runs(self) -> dict[str, datetime]:
         """When each job last ran before the restart, for those whose last run still speaks of what is configured now.
@@ -345,12 +362,17 @@ class _Daemon:
                     f"The configuration was not reloaded ({type(error).__name__}, see the log); "
                     "the last good one stays in force."
                 )
+            if loaded.config.leader_election != before.config.leader_election:
+                log.warning("The options of `leader_election` changed and apply after a restart.")
             if loaded.config.state != before.config.state and not self._only_logs_in_otherwise(loaded, before):
                 log.warning(
                     "The options of `state` changed and apply after a restart; until then history is stored as before."
                 )
             afresh = shared(loaded) != shared(before)
-            await self._schedule.replace(self.engine.loaded.plan.jobs, looked, afresh=afresh)
+            if self.engine.state.leads:
+                await self._schedule.replace(self.engine.loaded.plan.jobs, looked, afresh=afresh)
+            elif self._replica is not None:
+                self._replica.reread()
             self._secrets = await asyncio.to_thread(_stamps, self._secret_files(loaded))
             self._health.reload_successful = True
             self._health.reload_success_at = utc_now()
@@ -370,10 +392,12 @@ class _Daemon:
         return why
 
 
-def _storage(state: StateOptions) -> Storage | None:
-    """Where the history outlives the process; None where it does not."""
+def _storage(state: StateOptions, election: Election | None) -> Storage | None:
+    """Where the history outlives the process; None where it does not. Where there is an election, its winner alone may write."""
     if state.dsn is not None:
-        return SharedDatabase(state.dsn.get_secret_value(), keep=state.keep, now=utc_now)
+        holder, may_lead = (election.identity, lambda: election.leads) if election else ("", None)
+        dsn = state.dsn.get_secret_value()
+        return SharedDatabase(dsn, keep=state.keep, now=utc_now, holder=holder, may_lead=may_lead)
     return Database(state.file, keep=state.keep, now=utc_now) if state.file else None
 
 

@@ -148,7 +148,8 @@ class Engine:
             evidence = before.evidence if same else self._read(loaded)
             plan = loaded.plan.after(before.loaded.plan)
             jobs = _by_id(plan)
-            return replace(loaded, plan=plan), evidence, jobs, _changed(jobs, before.jobs, asking)
+            changed = _changed(jobs, before.jobs, asking) if self.state.leads else []
+            return replace(loaded, plan=plan), evidence, jobs, changed
 
         # In a thread: thousands of targets, or a folder that does not answer, hold up nothing else.
         loaded, evidence, jobs, changed = await asyncio.to_thread(prepare)
@@ -206,6 +207,11 @@ class Engine:
             return bool(sources) and (job.id not in used or not used[job.id].isdisjoint(sources))
 
         return asking
+
+    def lead(self) -> None:
+        """Verify from now on, where another exporter did so far."""
+        self._setup.memories.clear()  # of a time before, in which the other one ran
+        self.state.lead()
 
     async def run(self, job: Job) -> None:
         """One run, whose observations become the state. What is derived waits for what goes stale while nothing ran."""

@@ -343,7 +343,10 @@ class Exposition:
         return page
 
     async def scrape(self, accept: bytes = b"", accept_encoding: bytes = b"") -> Scrape:
-        """The answer to a scrape with these request headers."""
+        """The answer to a scrape with these request headers: of a replica that does not lead, its own metrics alone."""
+        if not self._health.leads:
+            form = negotiate(accept)
+            return _scrape(form, form.render(self._exporter.collect()) + form.end, zipped=False)
         if why := self.trouble():
             return _refusal(why)
         form = negotiate(accept)
@@ -360,6 +363,11 @@ class Exposition:
 
         Raises Busy when too many such answers are being made: they take nothing from whole scrapes.
         """
+        if not self._health.leads:
+            form = negotiate(accept)
+            return _scrape(
+                form, form.render(_only(self._exporter.collect(), frozenset(names))) + form.end, zipped=False
+            )
         if self._current_at is not None and (why := self.trouble()):  # before the first rendering there is nothing old
             return _refusal(why)
         form = negotiate(accept)

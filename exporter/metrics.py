@@ -235,18 +235,20 @@ def health_families(health: Health) -> Iterator[Metric]:
             family.add_metric((), sample)
         return family
 
-    yield gauge(
-        "checklist_scheduler_last_tick_timestamp_seconds",
-        "When the scheduler last checked for due runs.",
-        health.last_tick,
-    )
-    yield gauge("checklist_scheduler_lag_seconds", "How late the scheduler's last tick was.", health.lag)
-    yield gauge(
-        "checklist_scheduler_stuck_runs",
-        "Runs that are past their deadline and still in progress.",
-        len(health.stuck_runs),
-    )
-    yield gauge("checklist_exporter_leader", "Whether this replica verifies the checklist.", health.leader)
+    leads = health.leads
+    if leads:  # a replica that follows has nothing due, which says nothing of the leader's
+        yield gauge(
+            "checklist_scheduler_last_tick_timestamp_seconds",
+            "When the scheduler last checked for due runs.",
+            health.last_tick,
+        )
+        yield gauge("checklist_scheduler_lag_seconds", "How late the scheduler's last tick was.", health.lag)
+        yield gauge(
+            "checklist_scheduler_stuck_runs",
+            "Runs that are past their deadline and still in progress.",
+            len(health.stuck_runs),
+        )
+    yield gauge("checklist_exporter_leader", "Whether this replica verifies the checklist.", leads)
     yield gauge(
         "checklist_exporter_history_ok",
         "Whether transitions and last observations are stored where they outlive the process.",

@@ -116,6 +116,22 @@ class Schedule:
                 self._scheduler.resume()
         self._run_again(fresh)
 
+    async def clear(self) -> None:
+        """Run nothing: forget every job, and cancel the runs under way."""
+        logger = logging.getLogger("apscheduler")
+        logger.setLevel(logging.CRITICAL)  # it would log every cancelled run as an error
+        for job in self._jobs:
+            with suppress(LookupError):
+                self._scheduler.remove_job(job)
+        self._jobs.clear()
+        self._again.clear()
+        tasks = [task for _, _, task in self._running.values() if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+        logger.setLevel(logging.ERROR)
+
     def _add(self, job: Job, place: float, last_run: datetime | None) -> None:
         every = job.settings.every
         first = self._now() + place * min(every, STAGGER)

@@ -91,7 +91,6 @@ class SharedDatabase:
         self._reading = Session(parameters, begin="begin isolation level repeatable read read only")
         self._claiming = threading.Lock()
         self._term: int | None = None
-        self._read_to = -1
         self._misunderstood: frozenset[str] = frozenset()
         self._pruned_at: datetime | None = None
 
@@ -242,28 +241,28 @@ class SharedDatabase:
 
     def load(self) -> dict[Key, Remembered]:
         """What was known of every item when it was last written. Rows that make no sense are left out, and reported."""
-        self._read_to = -1
-        return self.changes()
+        return self.since(-1)[1]
 
-    def changes(self) -> dict[Key, Remembered]:
-        """What was written since the last call, of each item the targets that were. Raises Unusable."""
+    def since(self, known: int) -> tuple[int, dict[Key, Remembered]]:
+        """The newest revision, and what was written after the one that is `known`: of each item the targets that were.
+
+        Everything, where the newest is not newer than `known`, but another one: the database is not the same. Raises Unusable.
+        """
         with self._reading.transaction() as database:
-            if not database.run("select true where to_regclass('checklist_writer') is not null"):
-                return {}  # no exporter has written yet
+            if not database.run("select true where to_regclass('checklist_observations') is not null"):
+                return -1, {}  # no exporter has written yet
             ((revision, form),) = database.run("select revision, format from checklist_writer")
             if form > _FORMAT:
                 raise _newer(form)
-            if revision == self._read_to:
-                return {}
-            after = self._read_to if revision > self._read_to else -1  # another database has its place
+            if revision == known:
+                return revision, {}
+            after = known if revision > known else -1
             items = database.run(
                 "select section, item, status, since::text, last_ok::text from checklist_items where revision > %s",
                 (after,),
             )
             observed = database.run(f"select {_OBSERVED} from checklist_observations where revision > %s", (after,))  # noqa: S608  # columns of ours
-        found = self._understood(items, observed)
-        self._read_to = revision
-        return found
+        return int(revision), self._understood(items, observed)
 
     def _understood(
         self, items: Iterable[tuple[Any, ...]], observed: Iterable[tuple[Any, ...]]

@@ -153,6 +153,8 @@ _WORST_FIRST = (Status.FAILED, Status.UNKNOWN, Status.WARNING, Status.OK)
 _REMEMBERED_LIMIT = 10_000
 #: Seconds by which the clock may go back before what was observed counts as observed earlier too.
 _CLOCK_STEP = timedelta(seconds=1)
+#: Seconds by which the clock of another exporter may be ahead of ours before what it observed counts for nothing.
+_SKEW = timedelta(seconds=30)
 
 
 class _Entry:
@@ -229,6 +231,32 @@ class _Entry:
         self.runs += 1
         self.errors += observation.error
         self._hold(target, now)
+
+    def follow(self, known: Remembered, now: datetime, *, whole: bool) -> None:
+        """Take in what another exporter recorded: all that is known of the item, or news of some targets."""
+        self.status, self.since = known.status, min(known.since, now)
+        self.last_ok = min(known.last_ok, now) if known.last_ok else self.last_ok
+        self.runs = self.errors = 0
+        if whole:
+            self.observations = {}
+        for target, seen in known.observations.items():
+            if target in self.held and (seen.at <= now + _SKEW or not whole):
+                # Its clock is ahead. What is new was observed just now, whatever it says.
+                self.observations[target] = replace(seen, at=min(seen.at, now))
+        if whole:
+            self._hold_all(now)
+            return
+        for target in known.observations:
+            if target in self.held:
+                self._hold(target, now)
+
+    def lead(self, now: datetime) -> None:
+        """Begin where another exporter ended."""
+        self.advance(now)
+        self.runs = self.errors = 0
+        self.wakes_at = None
+        if (status := self.status_at(now)) is self.status:
+            self.announce(status, now)
 
     def forget(self, target: str, now: datetime) -> None:
         """Let go of what was observed of a target, which is another one now."""
@@ -438,6 +466,9 @@ class State:
         self._deadlines: list[tuple[datetime, Key]] = []
         self._changed = asyncio.Event()
         self.version = 0
+        self.leads = True
+        """Whether this exporter verifies. Where another one does, `follow` gives its results, and nothing else changes any."""
+        self._prints: dict[tuple[str, str, str], str] | None = None
         self._touched: dict[Key, int] = {}  # the version of each entry's last change, oldest first
         self._remembered = dict(archive.load()) if archive else {}
         self.plan = plan
@@ -466,13 +497,12 @@ class State:
         """Have the items of a plan; returns those that are new, or planned in another way."""
         entries: dict[Key, _Entry] = {}
         changed: dict[Key, None] = {}
-        prints: dict[tuple[str, str, str], str] | None = None
+        self._prints = None
         for planned in plan.items:
             key = (planned.section, planned.item)
             if (entry := self._entries.get(key)) is None:
                 if (known := self._remembered.pop(key, None)) is not None:
-                    prints = _fingerprints(plan) if prints is None else prints
-                    known = _of_these_settings(known, key, prints, plan.sources)
+                    known = self._of_this_plan(known, key, plan)
                 entry = _Entry(planned, now, known)
                 changed[key] = None
             elif entry.planned is not planned and entry.planned != planned:
@@ -509,6 +539,11 @@ class State:
             if (apart or key not in before) and (entry := self._entries.get(key)):
                 entry.standing = None if key in changed else entry.standing_at(now, by_target=key in graph.by_target)
         self._graph = graph
+
+    def _of_this_plan(self, known: Remembered, key: Key, plan: Plan) -> Remembered:
+        if self._prints is None:
+            self._prints = _fingerprints(plan)
+        return _of_these_settings(known, key, self._prints, plan.sources)
 
     def _wake(self, key: Key, entry: _Entry, now: datetime) -> None:
         """See to it that an entry is looked at again when time alone changes it."""
@@ -557,8 +592,39 @@ class State:
                     fresh.setdefault((section, name), []).append(target)
         self._settle(list(dict.fromkeys((*changed, *looked))), fresh, now)
 
+    async def follow(self, known: Mapping[Key, Remembered], *, whole: bool = False) -> None:
+        """Take in what the exporter that leads recorded: everything (`whole`), or what is new. No transition is noted here."""
+        now = self._now()
+        self._started = now
+        changed = []
+        for key, one in known.items():
+            if (entry := self._entries.get(key)) is None:
+                before = self._remembered.get(key)
+                merged = {**(before.observations if before and not whole else {}), **one.observations}
+                self._remembered[key] = replace(one, observations=merged)
+                continue
+            entry.follow(self._of_this_plan(one, key, self.plan), now, whole=whole)
+            self._wake(key, entry, now)
+            changed.append(key)
+        if changed:
+            self._touch(dict.fromkeys((*changed, *self._explain(changed, now))))
+
+    def lead(self) -> None:
+        """Verify from now on. What is known stays known, as after a restart, until each line's first run."""
+        now = self._now()
+        self.leads = True
+        self._started = now
+        self._deadlines.clear()
+        for key, entry in self._entries.items():
+            entry.lead(now)
+            self._wake(key, entry, now)
+        self._explain(self._graph, now)
+        self._touch(list(self._entries))
+
     async def record(self, section: str, target: str, observed: Mapping[str, Observation]) -> None:
-        """Take in what a run saw, item by item."""
+        """Take in what a run saw, item by item; nothing of a run that ended after another exporter was elected."""
+        if not self.leads:
+            return
         now = self._now()
         fresh: dict[Key, list[str]] = {}
         for name, observation in observed.items():
@@ -572,7 +638,7 @@ class State:
     async def tick(self) -> None:
         """Note the transitions that time alone brought: results that went stale, evidence and waivers that ended."""
         now = self._now()
-        if self._archive is not None and self._archive.incomplete:
+        if self._archive is not None and self._archive.incomplete and self.leads:
             self._archive.incomplete = False
             self._archive.keep(
                 (), {key: _remembered(entry) for key, entry in self._entries.items() if entry.observations}
@@ -588,6 +654,12 @@ class State:
 
     def _settle(self, keys: Sequence[Key], fresh: Mapping[Key, Sequence[str]], now: datetime) -> None:
         """Note what changed of these entries, in whose targets `fresh` there is news; hand it to the archive."""
+        if not self.leads:
+            for key in keys:
+                self._entries[key].advance(now)
+                self._wake(key, self._entries[key], now)
+            self._touch(dict.fromkeys((*keys, *self._explain(keys, now))))
+            return
         transitions: list[Transition] = []
         kept: dict[Key, Remembered] = {}
         for key in keys:

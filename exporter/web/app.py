@@ -251,7 +251,8 @@ class _Site:
     ) -> Response:
         now = self._now()
         troubles = [*self._health.troubles(now), *self._health.notes()]
-        shared = {"now": now, "plan": self._state.plan, "troubles": troubles}
+        follows = self._health.leader_name if not self._health.leads else ""
+        shared = {"now": now, "plan": self._state.plan, "troubles": troubles, "follows": follows}
         body = await self._in_thread(
             lambda: _bytes(self._templates.get_template(template).render({**shared, **values()}))
         )
@@ -308,8 +309,14 @@ class _Site:
         shown = {"asked": asked, "debug": self._traces is not None}
         return await self._rendered("item.html", lambda: {**pages.item(view, plan, history, now), **shown})
 
+    def _refuse_outdated(self) -> None:
+        """Programs do not read what a page says beside its results."""
+        if why := self._health.outdated():
+            raise HTTPException(503, why, {"retry-after": "5"})
+
     async def api_items(self, request: Request) -> Response:
         """The document that `check --format json` prints, of the items that the filter takes."""
+        self._refuse_outdated()
         plan, views, now, chosen = self._state.plan, await in_turns(self._state.views()), self._now(), _filter(request)
         for name, given, known in (("status", chosen.status, Status), ("severity", chosen.severity, Severity)):
             if unknown := given - set(known):  # who asks for `FAILED` and gets nothing would believe that nothing is
@@ -318,6 +325,7 @@ class _Site:
 
     async def api_item(self, request: Request) -> Response:
         """One element of the document's `items`."""
+        self._refuse_outdated()
         section, name = request.path_params["section"], request.path_params["item"]
         view = self._state.view(section, name)
         if view is None:
@@ -354,8 +362,9 @@ class _Site:
         return PlainTextResponse("\n".join(["checklist-exporter is healthy.", *self._health.notes()]) + "\n")
 
     async def ready(self, request: Request) -> Response:
-        """503 until the configuration is loaded and metrics can be sent."""
-        why = "The configuration is not loaded yet." if not self._health.ready else self._exposition.trouble()
+        """503 until the configuration is loaded and metrics can be sent; of a replica, while its results are out of date."""
+        why = "The configuration is not loaded yet." if not self._health.ready else self._health.outdated()
+        why = why or self._exposition.trouble()
         return PlainTextResponse(f"{why or 'checklist-exporter is ready.'}\n", 503 if why else 200)
 
     async def reload(self, request: Request) -> Response:

@@ -98,10 +98,12 @@ async def test_a_follower_reads_what_is_new_and_nothing_else(instance: Postgres)
     leader, follower = database(dsn, "a", lambda: True), database(dsn, "b", lambda: False)
     assert await asked(follower.load) == {}  # before any exporter has written
     await asked(leader.save, [], {KEY: remembered(), ("section", "b"): remembered()}, [])
-    assert set(await asked(follower.changes)) == {KEY, ("section", "b")}
-    assert await asked(follower.changes) == {}
+    revision, found = await asked(follower.since, -1)
+    assert set(found) == {KEY, ("section", "b")}
+    assert await asked(follower.since, revision) == (revision, {})
     await asked(leader.save, [], {KEY: remembered("New.", target="other")}, [])
-    assert await asked(follower.changes) == {KEY: remembered("New.", target="other")}
+    assert await asked(follower.since, revision) == (revision + 1, {KEY: remembered("New.", target="other")})
+    assert set((await asked(follower.since, revision + 7))[1]) == set(found)  # of another database, everything is new
     assert set((await asked(follower.load))[KEY].observations) == {"orders", "other"}
     leader.close()
     follower.close()
