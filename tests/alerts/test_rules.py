@@ -32,7 +32,7 @@ SWITCH = Alert({"job": "", "severity": "info"}, declared()["ChecklistDeadMansSwi
 
 
 def down(where: str = "job checklist-exporter", **labels: str) -> Alert:
-    text = f"No target of {where} answers Prometheus. Regressions go unnoticed."
+    text = f"No target of {where} answers Prometheus and verifies. Regressions go unnoticed."
     return Alert({"severity": "critical", **labels}, text)
 
 
@@ -185,6 +185,30 @@ def several(
     return found
 
 
+def following(minutes: int, where: Mapping[str, str]) -> list[dict[str, str]]:
+    """What a replica exports that is not elected: nothing of the checklist."""
+    return [
+        series(name, steps((value, minutes)), where) for name, value in (("up", 1), ("checklist_exporter_leader", 0))
+    ]
+
+
+def taken_over(*statuses: tuple[str, int], at: int = 30, silent: int = 2) -> list[dict[str, str]]:
+    """A line whose series move from one replica to another, after some minutes without any."""
+    minutes = sum(length for _, length in statuses)
+    told: list[dict[str, str]] = []
+    for pod, gap in ((POD_0, (at, minutes)), (POD_1, (0, at + silent))):
+        checklist = {**exporter(minutes, pod), **line(*statuses, where=pod)}
+        checklist = {
+            name: values for name, values in checklist.items() if not name.startswith(("up{", "checklist_exporter_web"))
+        }
+        told += [without(checklist, gap), *following(minutes, pod)[:1]]
+        told.append(series("checklist_exporter_web_info", steps((1, minutes)), pod, external_url=URL))
+    leads = "checklist_exporter_leader"
+    told.append(series(leads, steps((1, at), (0, minutes - at)), POD_0))
+    told.append(series(leads, steps((0, at + silent), (1, minutes - at - silent)), POD_1))
+    return told
+
+
 SCENARIOS: dict[str, Scenario] = {
     # The chain itself
     "the switch is always on": Scenario([], "ChecklistDeadMansSwitch", {0: [SWITCH], 60: [SWITCH]}),
@@ -197,6 +221,20 @@ SCENARIOS: dict[str, Scenario] = {
     "there is no exporter at all": Scenario([], "ChecklistExporterDown", {9: [], 10: [down()]}),
     "the exporter vanishes from discovery": Scenario(
         [series("up", "1+0x9 stale _x30")], "ChecklistExporterDown", {19: [], 21: [down()]}
+    ),
+    "no replica is elected": Scenario(
+        [part for pod in (POD_0, POD_1) for part in following(10 * 60, pod)],
+        "ChecklistExporterDown",
+        {
+            9: [],
+            11: [down("job checklist-exporter in namespace sre", namespace="sre")],
+            10 * 60 - 1: [down("job checklist-exporter in namespace sre", namespace="sre")],
+        },
+    ),
+    "a leader that is killed is followed by another": Scenario(
+        [*taken_over(("ok", 90)), series("up", steps((1, 30), (0, 60)), POD_0)],
+        "ChecklistExporterDown",
+        {29: [], 31: [], 45: [], 89: []},
     ),
     "one of two replicas is enough": Scenario(
         [series("up", steps((1, 10), (0, 50)), POD_0), series("up", steps((1, 60)), POD_1)],
@@ -448,6 +486,31 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "lines that follow from others are no cause": Scenario(
         [exporter(60), line(("ok", 10), ("failed", 50), mode="derived")], "ChecklistItemRegressed", {30: []}
+    ),
+    "a line that passes is no regression when another replica takes over": Scenario(
+        taken_over(("ok", 90)), "ChecklistItemRegressed", {29: [], 31: [], 33: [], 45: [], 89: []}
+    ),
+    "a regression goes on when another replica takes over, and ends there": Scenario(
+        taken_over(("ok", 10), ("failed", 40), ("ok", 40)),
+        "ChecklistItemRegressed",
+        {
+            29: [regressed(10, namespace="sre")],
+            31: [regressed(10, "", namespace="sre")],
+            33: [regressed(10, namespace="sre")],
+            49: [regressed(10, namespace="sre")],
+            65: [],
+        },
+    ),
+    "a regression that is pending keeps its place when another replica takes over": Scenario(
+        taken_over(("ok", 25), ("failed", 65)),
+        "ChecklistItemRegressed",
+        {34: [], 36: [regressed(25, namespace="sre")], 89: [regressed(25, namespace="sre")]},
+    ),
+    "a replica that takes over makes no line flap": Scenario(
+        taken_over(("ok", 90)), "ChecklistItemFlapping", {45: [], 89: []}
+    ),
+    "all lines arrive from whichever replica leads": Scenario(
+        taken_over(("ok", 90)), "ChecklistItemsMissing", {29: [], 45: [], 89: []}
     ),
     # An exporter that tells nothing for a while: what is wrong is not over because nobody looks
     "scrapes that fail now and then do not make a line wait anew": Scenario(

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from exporter.catalogue import Catalogue
+from exporter.lease import Lease, Unavailable
 from exporter.reference import roles
 from exporter.verdict import Status
 from tests.collectors.infrastructure.test_kubernetes import look
@@ -173,6 +174,68 @@ def test_the_roles_of_a_configuration_take_the_place_of_those_for_everything(hel
     assert "ClusterRole" not in render(helm, {"rbac": {"create": False}})
     done = helm("template", "checks", CHART, "--kube-version", "v1.37.2", values={"rbac": {"roles": "{"}})
     assert "rbac.roles cannot be read" in done.stderr
+
+
+REPLICAS: Json = {
+    "replicas": 2,
+    "config": {"state": {"dsn_file": "/etc/state/dsn"}, "leader_election": {"lease_duration": "20s"}},
+    "podDisruptionBudget": {"enabled": True},
+}
+
+
+def test_several_replicas_elect_one_with_the_right_to_one_lease(helm: Helm) -> None:
+    done = helm("template", "checks", CHART, "--namespace", "monitoring", "--kube-version", "v1.37.2", values=REPLICAS)
+    assert done.returncode == 0, done.stderr
+    found = {(one["kind"], one["metadata"]["name"]): one for one in manifests(done.stdout)}
+    spec = found["Deployment", "checks-checklist-exporter"]["spec"]
+    assert (spec["replicas"], spec["strategy"]["type"]) == (2, "RollingUpdate")
+    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"] == spec["selector"]["matchLabels"]
+    role = found["Role", "checks-checklist-exporter-lease"]
+    assert role["metadata"]["namespace"] == "monitoring"
+    assert role["rules"] == [
+        {
+            "apiGroups": ["coordination.k8s.io"],
+            "resources": ["leases"],
+            "resourceNames": ["checks-checklist-exporter"],
+            "verbs": ["get", "update"],
+        },
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+    ]
+    configured = yaml.safe_load(found["ConfigMap", "checks-checklist-exporter"]["data"]["config.yaml"])
+    election = {"lease_duration": "20s", "name": "checks-checklist-exporter", "namespace": "monitoring"}
+    assert configured["leader_election"] == election
+    assert found["PodDisruptionBudget", "checks-checklist-exporter"]["spec"]["maxUnavailable"] == 1
+    assert "checks-checklist-exporter-lease" not in str(render(helm))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"config": {}}, "more than one replica needs config.leader_election and config.state.dsn"),
+        ({"config": {"leader_election": None, "state": {"file": "/a"}}}, "more than one replica needs"),
+        ({"persistence": {"enabled": True}}, "disable persistence"),
+    ],
+)
+def test_replicas_that_would_each_verify_are_refused(helm: Helm, wrong: Json, why: str) -> None:
+    done = helm("template", "checks", CHART, "--kube-version", "v1.37.2", values=REPLICAS | wrong)
+    assert done.returncode != 0
+    assert why in done.stderr
+
+
+def test_the_right_to_the_lease_is_enough(helm: Helm, control_plane: ControlPlane, tmp_path: Path) -> None:
+    namespace = control_plane.namespace()
+    done = helm("template", "checks", CHART, "--namespace", namespace, "--kube-version", "v1.37.2", values=REPLICAS)
+    (role,) = [one for one in manifests(done.stdout) if one["metadata"]["name"] == "checks-checklist-exporter-lease"][
+        :1
+    ]
+    kubeconfig = control_plane.account(namespaced={namespace: role["rules"]})
+    lease = Lease("checks-checklist-exporter", namespace, kubeconfig, None, 20)
+    assert lease.get() is None
+    made = lease.create("a", 15)
+    assert lease.replace(made, "", 1).holder == ""
+    with pytest.raises(Unavailable, match="403"):
+        Lease("another", namespace, kubeconfig, None, 20).get()
 
 
 def test_names_can_be_chosen(helm: Helm) -> None:

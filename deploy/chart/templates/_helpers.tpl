@@ -60,3 +60,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- default "default" .Values.serviceAccount.name -}}
 {{- end -}}
 {{- end -}}
+
+{{- /* The Lease by which replicas elect the one that verifies: as configured, else named as the release is. */ -}}
+{{- define "checklist-exporter.leaseName" -}}
+{{- (.Values.config.leader_election | default dict).name | default (include "checklist-exporter.fullname" .) -}}
+{{- end -}}
