@@ -302,6 +302,16 @@ async def test_assets_on_a_host_that_is_named(web: Application) -> None:
         ('{"products": []}', '"products": ', Status.OK),
         ('{"products": []}', '"name"', Status.FAILED),
         ('[{"name": "apple"}]', None, Status.OK),
+        ('{"message": "Internal server error"}', None, Status.UNKNOWN),
+        ('{"items": [], "total": 0}', None, Status.UNKNOWN),
+        ('{"code": 500, "data": [1]}', None, Status.FAILED),
+        ('{"exception": "Timeout", "items": null}', None, Status.FAILED),
+        ('{"isError": true, "items": [1]}', None, Status.FAILED),
+        ('{"success": "false", "items": [1]}', None, Status.FAILED),
+        ('{"code": 500, "name": "Aberdeen"}', None, Status.OK),
+        ('{"count": 0}', None, Status.OK),
+        ('{"error": false, "errors": [], "items": [1], "success": true}', None, Status.OK),
+        ("{}", None, Status.UNKNOWN),
         ("0", None, Status.OK),
         ("false", None, Status.OK),
     ],
@@ -433,3 +443,19 @@ async def test_a_backend_whose_errors_become_pages(web: Application) -> None:
     async with faults.answering({"products": []}) as (backend, _):
         result = await see(API, backend, api_path="/api")
     assert (result.status, result.reason) == (Status.UNKNOWN, Reason.NOT_VERIFIED)
+
+
+@pytest.mark.parametrize(
+    ("body", "rendered"),
+    [
+        ("<!-- Cart of Ada -->", False),
+        ("<noscript>Cart of Ada</noscript>", False),
+        ("<template><p>Cart of Ada</p></template>", False),
+        ("<!-- a --><p>Cart<!-- --> of Ada</p>", True),
+        ('<template id="B:0"></template><div hidden id="S:0">Cart of Ada</div>', True),  # as React streams it
+    ],
+)
+async def test_text_that_browsers_do_not_show_is_not_rendered(pages: Pages, body: str, rendered: bool) -> None:
+    pages.add("/cart", f"<html><body>{body}</body></html>", Cache_Control="private, no-store")
+    result = await see(SPEED, pages.url, ssr_pages={"/cart": "Cart of .+"})
+    assert result.status is (Status.OK if rendered else Status.FAILED), result

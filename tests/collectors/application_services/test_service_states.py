@@ -123,6 +123,7 @@ async def test_a_specification_without_operations(pages: Pages) -> None:
     ("page", "more", "status", "words"),
     [
         ('url: "https://petstore.swagger.io/v2/swagger.json"', {}, Status.FAILED, "the sample of Swagger UI"),
+        ('url: "${base}/openapi.json"', {}, Status.OK, ""),
         ('url: "https://api.example.com/openapi.json"', {}, Status.UNKNOWN, "which is on another host"),
         ('urls: [{"url": "/openapi.json"}, {"url": "/gone.json"}]', {}, Status.FAILED, "is served at /gone.json."),
         ('configUrl: "/options"', {"/options": '{"url": "/openapi.json"}'}, Status.OK, ""),

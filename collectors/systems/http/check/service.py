@@ -145,7 +145,7 @@ class ServiceCollector(AskingCollector[SettingsT, ServiceTargetT]):
             )
         said = health.report(answer.reply)
         up = [name for name, word in said.parts.items() if state_of(word) is State.UP] if said else []
-        down = [name for name in said.parts if name not in up] if said else []
+        down = [name for name, word in said.parts.items() if state_of(word) is not State.UP] if said else []
         parts = f", and reports {listed(up)} as up" if up else "; it reports no dependencies as up"
         parts += f" ({listed(down)} optional and not)" if down else ""
         good = ok(

@@ -40,6 +40,9 @@ _HASHED = re.compile(r"/_next/static/|[.-][0-9a-f]{8,}\.")
 _GZIP = b"\x1f\x8b"
 #: Browsers that have a page for longer come back to it after a release.
 _LONGEST_PAGE = 3600
+_ENVELOPE = frozenset({"message", "msg", "data"})
+#: What is only said, of whatever.
+_SAID = frozenset({"message", "msg", "detail", "title", "type", "path", "timestamp"})
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -172,13 +175,16 @@ def _is_error(document: Mapping[str, Any]) -> bool:
     status = next(
         (number for name in ("status", "statusCode", "status_code") if (number := document.get(name)) is not None), None
     )
+    flags = [document.get(name) for name in ("success", "ok")]
     if (
-        document.get("error")
-        or document.get("errors")
-        or document.get("success") is False
-        or document.get("ok") is False
+        any(document.get(name) for name in ("error", "errors", "exception", "isError", "hasError"))
+        or False in flags
+        or "false" in flags
     ):
         return True
+    code = document.get("code")
+    if isinstance(code, int) and 400 <= code < 600 and _ENVELOPE & document.keys():
+        return True  # elsewhere it may be the code of anything
     if isinstance(status, int) and not isinstance(status, bool):
         return status >= 400
     return isinstance(status, str) and status.casefold() in (
@@ -194,7 +200,13 @@ def _is_error(document: Mapping[str, Any]) -> bool:
 def _is_empty(document: object) -> bool:
     """Whether nothing is in a document but what holds nothing itself."""
     if isinstance(document, dict):
-        return all(_is_empty(value) for value in document.values())
+        if document.keys() <= _SAID:
+            return True
+        empty = [_is_empty(value) for value in document.values()]
+        # A count of 0 beside an empty list is nothing more.
+        return any(empty) and all(
+            is_empty or value in (0, False) for is_empty, value in zip(empty, document.values(), strict=True)
+        )
     if isinstance(document, list):
         return not document
     return document is None or document == ""

@@ -46,6 +46,7 @@ _NAMED = re.compile(
 _OPTION = re.compile(r"""\burl\s*:\s*["']([^"'\s]+)["']""")
 _CONFIGURATION = re.compile(r"""\bconfigUrl["']?\s*:\s*["']([^"'\s]+)["']""")
 _DOCUMENTS = (".json", ".yaml", ".yml", "-json", "-yaml", "api-docs")
+_FILLED_IN = re.compile(r"[${}<>%]")
 _SAMPLE = "petstore"
 _LONGEST_YAML = 2**20
 
@@ -107,7 +108,8 @@ def specifications_configured(page: Reply, configuration: Reply) -> list[str]:
 
 
 def _documents(page: Reply, named: Iterable[str]) -> list[str]:
-    targets = [urljoin(page.where.partition(" ")[2], one) for one in named]
+    # What a script or a template fills in is known only once it has.
+    targets = [urljoin(page.where.partition(" ")[2], one) for one in named if not _FILLED_IN.search(one)]
     paths = {target: urlsplit(target).path for target in targets}
     return [
         target for target, path in paths.items() if path.endswith(_DOCUMENTS) or "openapi" in path or "swagger" in path

@@ -252,6 +252,8 @@ def _parts_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         elif isinstance(value, bool):
             if not value and _is_store(key):
                 yield name, "down"
+        elif key in _ENVELOPES and isinstance(value, list):
+            yield from ((own, word) for own, word in _parts(value, depth=0) if _plain(word) in _KNOWN)
         elif key not in (*_STATUS, *_ENVELOPES, *_OUTCOMES) and isinstance(value, str | dict):
             yield from _one(name, value, depth=0)
 
@@ -333,6 +335,8 @@ def _part_word(entry: Mapping[str, Any]) -> str | None:
             return "up" if value else "down"
         if _key(name) in _OUTCOMES and isinstance(value, str) and _plain(value) in _KNOWN:
             return value
+        if _key(name) in ("error", "exception") and isinstance(value, str) and value.strip():
+            return "error"
     return None
 
 
@@ -341,7 +345,7 @@ def _word(document: Mapping[str, Any]) -> str | None:
         value = next((value for name, value in document.items() if _key(name) == key), None)
         if isinstance(value, str):
             return value
-        if isinstance(value, bool) or (key not in ("status", "state") and value in (0, 1)):
+        if isinstance(value, bool) or (key == "up" and value in (0, 1)):
             return "up" if value else "down"
     return None
 

@@ -23,7 +23,7 @@ __all__ = [
     "streamed_redirect",
 ]
 
-_HIDDEN = re.compile(r"<!-- -->|<script\b.*?</script\s*>", re.IGNORECASE | re.DOTALL)
+_HIDDEN = re.compile(r"<!--.*?-->|<(script|noscript|template)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _SECONDS = re.compile(r"(?:^|[\s,])s-maxage\s*=\s*(\d+)", re.IGNORECASE)
 _BROWSER_SECONDS = re.compile(r"(?:^|[\s,])max-age\s*=\s*(\d+)", re.IGNORECASE)
 #: By which React says within a page that a part of it could not be rendered; Next.js writes why into it.
@@ -63,7 +63,8 @@ def rendering(reply: Reply) -> Rendering:
 def marked(reply: Reply, marker: str) -> str | None:
     """The text in the raw HTML that the marker, a regular expression, matches; None where it does not.
 
-    Scripts are left out, which hold the text of pages that browsers render; React puts empty comments between parts of a text.
+    What browsers do not show is left out: scripts, which hold the text of pages that browsers render, comments, which React puts
+    between parts of a text, and what is for browsers without scripts.
     """
     found = re.search(marker, _HIDDEN.sub("", reply.text))
     return found[0] if found else None

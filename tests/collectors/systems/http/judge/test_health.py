@@ -131,6 +131,7 @@ def test_a_cache_knows_no_dependency(header: tuple[str, str]) -> None:
         ({"status": "ok", "storage": {"primary": {"status": "down"}}}, Status.FAILED),
         ({"Status": "Healthy", "Entries": {"sql": {"Status": "Unhealthy"}}}, Status.FAILED),
         ({"status": "success", "data": {"db": {"status": "down"}}}, Status.FAILED),
+        ({"status": "success", "data": [{"name": "db", "status": "down"}]}, Status.FAILED),
         ({"status": "ok", "code": 500}, Status.FAILED),
         ({"statusCode": 503, "message": "Service Unavailable"}, Status.FAILED),
         ({"status": 500}, Status.FAILED),
@@ -143,6 +144,7 @@ def test_a_cache_knows_no_dependency(header: tuple[str, str]) -> None:
         ({"status": "ok", "degraded": True}, Status.WARNING),
         ([{"name": "db", "status": "down"}], Status.FAILED),
         (False, Status.FAILED),
+        ({"status": "ok", "db": {"error": "canary: timed out"}}, Status.FAILED),
         ({"status": "ok", "db": {"state": "idle"}}, Status.UNKNOWN),
         # And those that are well.
         ([{"name": "db", "status": "up"}], Status.OK),
@@ -156,6 +158,7 @@ def test_a_cache_knows_no_dependency(header: tuple[str, str]) -> None:
         ({"status": "ok", "build": {"branch": "main", "dirty": False}, "cache": {"enabled": False}}, Status.OK),
         ({"status": "ok", "checks": {"rate": {"status": "pass", "observedValue": 503}}}, Status.OK),
         ({"code": 0, "msg": "success", "data": {}}, Status.OK),
+        ({"status": "ok", "jobs": {"ok": 0, "ready": 0}, "db": {"status": "up", "error": None}}, Status.OK),
     ],
 )
 def test_shapes_of_ones_own(document: Any, expected: Status) -> None:
