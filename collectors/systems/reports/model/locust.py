@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import re
 from collections.abc import Iterable
@@ -30,6 +31,7 @@ __all__ = ["CSV_LINE", "read_locust", "read_locust_csv"]
 
 CSV_LINE = "Type,Name,Request Count,Failure Count,"
 """How `_stats.csv` begins."""
+_MOST_ROWS = 10_000
 _PERCENTILE = re.compile(r"(\d+(?:\.\d+)?)%")
 
 
@@ -95,7 +97,10 @@ def read_locust_csv(content: bytes) -> Report:
     Raises ProbeError, also for a file without its last row, which sums up the others.
     """
     try:
-        rows = list(csv.DictReader(io.StringIO(content.decode()), strict=True))
+        reader = csv.DictReader(io.TextIOWrapper(io.BytesIO(content), "utf-8", newline=""), strict=True)
+        rows = list(itertools.islice(reader, _MOST_ROWS + 1))
+        if len(rows) > _MOST_ROWS:
+            raise malformed("Locust", f"it has more than {_MOST_ROWS} rows")
         totals = [row for row in rows if not row["Type"] and row["Name"] in ("Aggregated", "Total")]
         if len(totals) != 1 or rows[-1] is not totals[0]:
             raise malformed("Locust", "it does not end with the row Aggregated")

@@ -201,6 +201,12 @@ def test_a_csv_of_locust_that_is_not_whole_is_refused(before: str, after: str, w
         read_report(text.replace(before, after).encode())
 
 
+def test_a_csv_of_locust_without_end_is_refused() -> None:
+    row = b"GET,/,1,0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1\n"
+    with pytest.raises(ProbeError, match="more than 10000 rows"):
+        read_report((DATA / "locust-stats.csv").read_bytes().partition(b"\n")[0] + b"\n" + row * 500_000)
+
+
 def test_failures_of_locust_do_not_lower_the_percentile() -> None:
     times = {"1": 50, "900": 50}
     entry = {"name": "/", "method": "GET", "num_requests": 100, "num_failures": 50, "response_times": times}
