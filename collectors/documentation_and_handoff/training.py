@@ -60,15 +60,31 @@ class Training(Collector[TrainingSettings, NoTarget]):
         return training(record, people(roster), self.settings.min_trained)
 
 
-_HEADING = r"(?:(?:first|last|full) ?)?name|surname|e-?mail(?: address)?|mail|team|role|department|date|trained|status|id|no\.?"
-_HEADINGS = re.compile(rf"\W*(?:{_HEADING})\W*(?:[,;|\t]\W*(?:{_HEADING})?\W*)*", re.IGNORECASE)
-#: A box that is not ticked, a name that is struck out, or a remark that somebody was not there.
-_ABSENT = re.compile(
-    r"^(?:[-*+]|\d+[.)])?\s*\[ ?\]|^\W*~~.*~~\W*$"
-    r"|[(\[,;|\t:\u2013-]\s*(?:absent|excused|missing|missed|not (?:yet )?trained|no[- ]?show|pending|sick|declined"
-    r"|did not attend|false|failed)\s*[)\]|]?\s*$",
+_HEADING = re.compile(
+    r"(?:(?:first|last|full) ?)?name|surname|e-?mail(?: address)?|mail|team|role|department|date|trained|status|id|no\.?",
     re.IGNORECASE,
 )
+_ABSENT = re.compile(
+    r"^(?:[-*+]|\d+[.)])?\s*\[ ?\]"  # a box that is not ticked
+    r"|[(\[,;|\t:\u2013-]\s?(?:absent|excused|missing|missed|not (?:yet )?trained|no[- ]?show|pending|sick|declined"
+    r"|did not attend|false|failed)\s?[)\]|]?$",
+    re.IGNORECASE,
+)
+
+
+def _is_heading(line: str) -> bool:
+    """Whether a line is the first of a table: nothing but what its columns are called."""
+    cells = [cell.strip(" \"'*_#") for cell in re.split(r"[,;|\t]", line)]
+    named = [cell for cell in cells if cell]
+    return bool(named) and all(map(_HEADING.fullmatch, named))
+
+
+def _was_absent(line: str) -> bool:
+    """Whether a line says of somebody that they were not there: by a box, by striking out, or by a remark."""
+    struck = line.lstrip("-*+ ")
+    return _ABSENT.search(line) is not None or (
+        len(struck) > len("~~~~") and struck.startswith("~~") and struck.endswith("~~")
+    )
 
 
 def people(roster: bytes) -> set[str]:
@@ -81,10 +97,7 @@ def people(roster: bytes) -> set[str]:
     named = (
         Person.of(line)
         for line in lines
-        if not line.startswith("#")
-        and not _HEADINGS.fullmatch(line)
-        and not _ABSENT.search(line)
-        and not names_nobody(line)
+        if not line.startswith("#") and not _is_heading(line) and not _was_absent(line) and not names_nobody(line)
     )
     return {str(person) for person in distinct(named) if person.name or person.address}
 

@@ -59,7 +59,7 @@ _NOTHING_THERE = re.compile(
 )
 #: What stands on a page that has no content yet, or no more.
 _PLACEHOLDER = re.compile(
-    r"(?:\W*(?:to ?-?do|tb[acd]|fixme|wip|work in progress|under construction|coming soon|placeholder|draft|empty page)\W*)+"
+    r"\W*(?:(?:to ?-?do|tb[acd]|fixme|wip|work in progress|under construction|coming soon|placeholder|draft|empty page)\W*)+"
     r"|(?:this|the) (?:page|document|article|content|site|runbook)(?: ha[sd])?(?: been| is| was)?(?: intentionally)?"
     r" (?:moved|archived|deleted|removed|retired|deprecated|obsolete|left blank|empty|work in progress|under construction)\b.*"
     r"|(?:content |text |more )?to be (?:added|completed|defined|done|filled in|written)\W*|lorem ipsum\b.*"

@@ -27,7 +27,8 @@ __all__ = [
     "same_person",
 ]
 
-_ADDRESS = re.compile(r"[^\s<>()\[\]\"',;:|]+@[^\s<>()\[\]\"',;:|]+")
+_PLAIN = r"[^\s<>()\[\]\"',;:|]"
+_ADDRESS = re.compile(rf"(?<!{_PLAIN}){_PLAIN}+@{_PLAIN}+")  # only from where a word begins: a long one is read once
 _MARK = re.compile(r"(?:[-*+\u2022]|\d{1,4}[.)]|\[[ x]?\])\s+")
 _FILLER = re.compile("[\u115f\u1160\u3164\uffa0]")  # drawn as blanks, though they count as letters
 _IGNORED = re.compile("[\u034f\u17b4\u17b5\ufe00-\ufe0f\U000e0100-\U000e01ef]")

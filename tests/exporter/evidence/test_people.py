@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from exporter.evidence.people import Person, Signers, distinct, names_nobody, role_named
@@ -146,3 +148,10 @@ def test_texts_that_name_nobody_whatever_they_look_like(text: str) -> None:
 )
 def test_texts_that_name_somebody(text: str) -> None:
     assert not names_nobody(text)
+
+
+def test_a_long_line_is_read_in_time() -> None:
+    """A trap: an expression that looks for an address from each of its characters takes a minute and a half."""
+    begun = time.process_time()
+    assert Person.of("~" * 100_000 + "x").address is None
+    assert time.process_time() - begun < 10
