@@ -16,7 +16,7 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any
 
-from exporter.checklist import Checklist, ChecklistError, Line, Section, normalized, rendered
+from exporter.checklist import Checklist, ChecklistError, Line, Section, normalized, rendered, unnumbered
 from exporter.collector import Client, Collector, Item, Mode
 from exporter.options_reader import nearest
 from exporter.plugins import Plugin, collectors_of, heading_of, is_name, item_contradictions, named, plugins
@@ -204,7 +204,7 @@ class Catalogue:
 
     def place(self, heading: str) -> tuple[str, str, str]:
         """The section name, group and heading of a section given by its heading or its name; made from it when there is none."""
-        wanted, name = _same(heading), stable_name(rendered(heading))
+        wanted, name = _same(heading), stable_name(unnumbered(rendered(heading)))
         for entry in self.entries.values():
             if name == entry.section or wanted == self._headings[entry.heading]:
                 return entry.section, entry.group, entry.heading
@@ -315,7 +315,7 @@ class _Binder:
         for section, line, entry in found:
             if entry is None and line.name is None:
                 name = sections[normalized(section.title)]
-                titles.setdefault((name, stable_name(line.title)), set()).add(normalized(line.title))
+                titles.setdefault((name, stable_name(unnumbered(line.title))), set()).add(normalized(line.title))
         repeated: Counter[tuple[str, str]] = Counter()
         for section, line, entry in found:
             if entry is None:
@@ -335,7 +335,7 @@ class _Binder:
         """What stands for a line that binds to nothing."""
         item = line.name
         if item is None:
-            item = stable_name(line.title)
+            item = stable_name(unnumbered(line.title))
             if (len(titles[name, item]) > 1 or item in self._known(name)) and not _spells(item, line.title):
                 item = f"{item}_{_told_apart(normalized(line.title))}"
             repeated[name, item] += 1  # lines of the same text are distinguished by nothing else
@@ -369,18 +369,18 @@ class _Binder:
         known |= {
             normalized(section.title): name
             for section in sections
-            if (name := stable_name(section.title)) in taken and normalized(section.title) not in known
+            if (name := stable_name(unnumbered(section.title))) in taken and normalized(section.title) not in known
         }
         headings = {normalized(section.title): section for section in sections}
         pinned = {normalized(section.title): section.name for section in sections if section.name}
-        same = Counter(stable_name(heading.title) for key, heading in headings.items() if key not in known)
+        same = Counter(stable_name(unnumbered(heading.title)) for key, heading in headings.items() if key not in known)
         names: dict[str, str] = {}
         used: set[str] = set()
         for key, section in headings.items():
             if key in pinned or key in known:
                 names[key] = pinned.get(key) or known[key]
                 continue
-            name = stable_name(section.title)
+            name = stable_name(unnumbered(section.title))
             if same[name] > 1 and not _spells(name, section.title):
                 name = f"{name}_{_told_apart(key)}"
             names[key] = _unique(name, taken if name in taken else used, 1)

@@ -16,14 +16,30 @@ from markdown_it.token import Token
 
 from exporter.files import TooLarge, read_file
 
-__all__ = ["MAX_BYTES", "Checklist", "ChecklistError", "Line", "Section", "annotation", "normalized", "rendered"]
+__all__ = [
+    "MAX_BYTES",
+    "Checklist",
+    "ChecklistError",
+    "Line",
+    "Section",
+    "annotation",
+    "normalized",
+    "rendered",
+    "unnumbered",
+]
 
 MAX_BYTES = 1 << 20
 """A checklist larger than this is refused; the bundled one has 10 kB."""
 
 _BOX = re.compile(r"\[([ xX])\](?:\s+|$)")
-_ITEM = re.compile(r"<!--\s*item:\s*(\S+)\s*-->")
-_PINNED = re.compile(r"<!--\s*name:\s*(\S+)\s*-->")
+_ITEM = re.compile(r"<!--\s*item:\s*(\S+)\s*-->", re.IGNORECASE)
+_PINNED = re.compile(r"<!--\s*name:\s*(\S+)\s*-->", re.IGNORECASE)
+_MEANT = re.compile(r"<!--\s*(item|name)s?\s*[:=]", re.IGNORECASE)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+#: Where a line or a section stands: `3.`, `3)`, `(3)`, `4.1 Index`; not `2 replicas`, nor `99.9 %`.
+_PLACE = re.compile(
+    r"(?:\d{1,3}(?:\.\d{1,3}){0,4}[.)]|\(\d{1,3}\)|\d{1,2}(?:\.\d{1,2}){1,4}(?=\s+[^\W\d_][a-z]))\s+(?=\S)"
+)
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _MARKER = re.compile(r"\s*(?:[-+*]|[0-9]{1,9}[.)])\s*")
 _FENCES = {"---": ("---", "..."), "+++": ("+++",)}  # of metadata before the text: YAML, TOML
@@ -204,12 +220,18 @@ def rendered(markdown: str, environment: dict[str, Any] | None = None) -> str:
 
 
 def normalized(title: str) -> str:
-    """What of a title as it is shown tells it from another: not its spaces, its final full stop, nor blanks to fill in.
+    """What of a title as it is shown tells it from another: not its number, its spaces, its final full stop, nor blanks to fill in.
 
     `Technical Lead: ____ Date: ____` is `Technical Lead`.
     """
+    title = unnumbered(title)
     asked = _BLANKS.split(title, maxsplit=1)[0]
     return " ".join((asked if asked.strip() else title).split()).rstrip(".: ")
+
+
+def unnumbered(title: str) -> str:
+    """A title without the number of its place, which moves as soon as another one is put before it."""
+    return _PLACE.sub("", title, count=1) if _PLACE.match(title) else title
 
 
 def _shown(inline: Token) -> str:
@@ -249,7 +271,9 @@ class _Parser:
         self._headings: list[_Heading] = []
         self._above: list[tuple[int, str]] = []
         self._environment: dict[str, Any] = {}
-        self._scan(_markdown().parse("".join(_without_front_matter(self._rows)), self._environment))
+        tokens = _markdown().parse("".join(_without_front_matter(self._rows)), self._environment)
+        self._scan(tokens)
+        self._lost_boxes(tokens)
 
     def sections(self) -> tuple[Section, ...]:
         return tuple(
@@ -283,11 +307,36 @@ class _Parser:
         self._above.append((level, title))
         text, _, name = _text(inline, 0)
         self._pinned(number, name)
+        self._odd_comments(number, inline)
         self._headings.append(_Heading(level, text, number, parents, title, name))
 
     def _pinned(self, number: int, name: str | None) -> None:
         if name is not None and not _NAME.fullmatch(name):
             self.problems.append((number, f"The comment names it '{name}', expected a name such as index_fresh."))
+
+    def _odd_comments(self, number: int, inline: Token) -> None:
+        """Warn of comments that were to bind or to name, and do not."""
+        ours = [comment for comment in _comments(inline) if _MEANT.match(comment)]
+        for comment in ours:
+            if not _ITEM.fullmatch(comment) and not _PINNED.fullmatch(comment):
+                self.warnings.append(
+                    (
+                        number,
+                        f"'{_clipped(comment)}' binds nothing: write <!-- item: section.item --> or <!-- name: index_fresh -->.",
+                    )
+                )
+        for kind in (_ITEM, _PINNED):
+            if sum(kind.fullmatch(comment) is not None for comment in ours) > 1:
+                self.warnings.append((number, "Of several comments that bind or name it, the last one counts."))
+
+    def _lost_boxes(self, tokens: list[Token]) -> None:
+        """Warn of rows that begin as a line does, and are a part of what stands before them, or nested too deeply."""
+        apart = ("fence", "code_block", "html_block")
+        skipped = {row for token in tokens if token.type in apart and token.map for row in range(*token.map)}
+        known = {*self.boxes, *(number for number, _ in (*self.warnings, *self.problems))}
+        for row, text in enumerate(_without_front_matter(self._rows)):
+            if row not in skipped and row + 1 not in known and _BOXED.match(text.lstrip("> \t")):
+                self.warnings.append((row + 1, _WARNED.format(f"'{_clipped(text.strip())}'")))
 
     def _box(self, inline: Token, depth: int) -> None:
         match = _BOX.match(inline.content)
@@ -301,7 +350,8 @@ class _Parser:
         number = first + 1
         text, item, name = _text(inline, match.end())
         self._pinned(number, name)
-        if not text or match.end() >= len(written):
+        self._odd_comments(number, inline)
+        if not _COMMENT.sub("", text).strip() or match.end() >= len(written):
             self.problems.append((number, "The box has no text: write what must hold after it."))
         elif not self._headings:
             self.problems.append((number, "The box is above the first heading, so it belongs to no section."))
@@ -363,6 +413,7 @@ def _without_front_matter(rows: list[str]) -> Iterator[str]:
 
 
 _LISTED = re.compile(r"\s*[-*+] \[[ xX]\]")
+_BOXED = re.compile(r"(?:[-*+]|[0-9]{1,9}[.)])\s+\[[ xX]\]\s+\S")
 
 
 def _text(inline: Token, start: int) -> tuple[str, str | None, str | None]:

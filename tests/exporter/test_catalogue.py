@@ -345,6 +345,15 @@ def test_the_name_of_a_line_never_depends_on_what_stands_around_it(install: Inst
     assert alone["Резервная копия"].startswith("a.rezervnaya_kopiya_")
 
 
+def test_numbers_of_places_move_nothing(install: Install) -> None:
+    package = install()
+    search = "## {0}. Search\n- [ ] {0}.1 Shards are spread\n- [ ] {0}.2 No shard is lost\n"
+    before = [one[0] for one in own(search.format(3), package)]
+    after = [one[0] for one in own(f"## 3. Mail\n- [ ] 3.1 It arrives\n{search.format(4)}", package)]
+    assert before == ["search.shards_are_spread", "search.no_shard_is_lost"]
+    assert after == ["mail.it_arrives", *before]
+
+
 def test_a_comment_pins_the_name_of_a_line_and_of_a_heading(install: Install) -> None:
     text = """\
     # Rand <!-- name: edge -->

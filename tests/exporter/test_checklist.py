@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.checklist import MAX_BYTES, Checklist, ChecklistError
+from exporter.checklist import MAX_BYTES, Checklist, ChecklistError, unnumbered
 
 BUNDLED = files("collectors").joinpath("checklist.md").read_bytes().decode()
 
@@ -303,3 +303,62 @@ def test_no_bytes_crash_it(data: bytes) -> None:
         Checklist.decode(data, "x")
     except ChecklistError:
         return
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        ("3. Redis Cache", "Redis Cache"),
+        ("3) Redis", "Redis"),
+        ("(12) Redis", "Redis"),
+        ("4.1 Index is fresh", "Index is fresh"),
+        ("1.2.3. Deep", "Deep"),
+        ("2 replicas", "2 replicas"),
+        ("99.9 % available", "99.9 % available"),
+        ("1.25 GB free", "1.25 GB free"),
+        ("404: gone", "404: gone"),
+        ("3.", "3."),
+    ],
+)
+def test_the_number_of_a_place_is_no_part_of_a_title(title: str, shown: str) -> None:
+    assert unnumbered(title) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "said"),
+    [
+        ("- [ ] A <!-- name: X y -->", 2, "binds nothing"),
+        ("- [ ] A <!-- items: redis.pods_healthy -->", 2, "binds nothing"),
+        ("- [ ] A <!-- item: a.b --> <!-- item: a.c -->", 2, "the last one counts"),
+        ("text\n    - [ ] lost\n- [ ] A", 3, "'- [ ] lost' is not a line"),
+        ("   - [ ] A\n    - [ ] lost", 3, "'- [ ] lost' is not a line"),
+        ("".join(f"{'  ' * depth}- [ ] d{depth}\n" for depth in range(60)), 61, "'- [ ] d59' is not a line"),
+    ],
+)
+def test_what_is_lost_is_reported(text: str, number: int, said: str) -> None:
+    warnings = dict(Checklist.parse(f"# L\n{text}\n", "x.md").warnings)
+    assert said in warnings[number]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```\n- [ ] x\n```",
+        "<!--\n- [ ] x\n-->",
+        "    - [ ] x",
+        "- [x](a.md)",
+        "- [ ] A <!-- name of the owner: Ann -->",
+    ],
+)
+def test_what_is_meant_to_be_no_line_is_not_reported(text: str) -> None:
+    assert Checklist.parse(f"# L\n\n{text}\n\n- [ ] z\n", "x.md").warnings == ()
+
+
+def test_a_box_with_nothing_but_a_comment_has_no_text() -> None:
+    with pytest.raises(ChecklistError, match="The box has no text"):
+        Checklist.parse("# L\n- [ ] <!-- todo -->\n", "x.md")
+
+
+def test_comments_are_read_in_either_case() -> None:
+    [line] = Checklist.parse("# L\n- [ ] A <!--ITEM:redis.pods_healthy-->\n", "x.md").lines
+    assert line.item == "redis.pods_healthy"
