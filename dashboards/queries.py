@@ -9,6 +9,7 @@ __all__ = [
     "INFO_LABELS",
     "LINE",
     "STATUSES",
+    "failing",
     "info",
     "ok",
     "per_line",
@@ -16,7 +17,6 @@ __all__ = [
     "select",
     "status",
     "status_code",
-    "waived",
     "with_info",
 ]
 
@@ -49,9 +49,13 @@ def status(name: str, *matchers: str) -> str:
     return per_line("checklist_item_status", f'status="{name}"', *matchers)
 
 
-def waived(*matchers: str) -> str:
-    """The lines whose waiver accepts that they are not true."""
-    return f"{status('waived', *matchers)} == 1"
+def failing(*matchers: str) -> str:
+    """0 for each line that some replica sees neither to be true nor to be waived: the waiver of one does not stand for another."""
+    false, accepted = (
+        select("checklist_item_ok", *matchers),
+        select("checklist_item_status", 'status="waived"', *matchers),
+    )
+    return f"max by ({LINE}) ({false} == 0 unless ignoring (status) {accepted} == 1)"
 
 
 def info(*matchers: str) -> str:
@@ -68,7 +72,7 @@ def with_info(values: str, *matchers: str) -> str:
 def regressed(*matchers: str) -> str:
     """When each line was last true that was once, is not now, and has no waiver."""
     last = per_line("checklist_item_last_ok_timestamp_seconds", *matchers)
-    return f"{last} > 0 and {ok(*matchers)} == 0 unless {waived(*matchers)}"
+    return f"{last} > 0 and {failing(*matchers)}"
 
 
 def status_code(by: str, *matchers: str) -> str:

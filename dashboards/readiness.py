@@ -47,7 +47,7 @@ def _count(values: str) -> str:
 
 def _blocking() -> str:
     """The critical lines that neither pass nor are waived."""
-    return f"{_of_severity(f'({q.ok()} == 0)', 'critical')} unless {q.waived()}"
+    return _of_severity(q.failing(), "critical")
 
 
 def dashboard() -> builders.Dashboard:
@@ -128,7 +128,6 @@ def _now() -> tuple[stat.Panel, ...]:
 
 def _over_time() -> tuple[timeseries.Panel, ...]:
     severities = ("critical", "warning", "info")
-    applying = q.select("checklist_item_status", 'status!="not_applicable"')
     colours = {name: colour for name, colour in statuses().items() if name != "not_applicable"}
     return (
         curves(
@@ -147,10 +146,11 @@ def _over_time() -> tuple[timeseries.Panel, ...]:
         ),
         curves(
             "Lines by status",
-            "How many lines were in each status.",
-            Query(
-                f"sum by (status) (max by ({q.LINE}, status) ({applying}))",
-                "{{status}}",
+            "How many lines were in each status; of replicas that differ, the most pressing one.",
+            *(
+                Query(f"count({q.status_code(q.LINE)} == {code})", name)
+                for code, name in enumerate(q.STATUSES)
+                if name in colours
             ),
             stacked=True,
             colours=colours,

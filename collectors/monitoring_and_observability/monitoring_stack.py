@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -12,6 +12,8 @@ from pydantic import Field, model_validator
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.alertmanager.client import Alertmanager, Member
 from collectors.systems.alertmanager.judge import notifications
+from collectors.systems.alertmanager.judge.routing import inhibition_problems, silence_problems
+from collectors.systems.alertmanager.model.alerts import HeldAlert, Silence
 from collectors.systems.alertmanager.model.routes import Configuration, parse_configuration
 from collectors.systems.grafana.client import Grafana
 from collectors.systems.grafana.judge import dashboard_problems, datasource_problems, health_problems
@@ -41,6 +43,12 @@ from exporter.verdict import (
 from exporter.words import counted
 
 _POLL_SECONDS = 0.5
+#: What hides an alert for longer is no planned work, no incident and no grouping.
+_LONGEST_SILENCE, _LONGEST_INHIBITION, _LONGEST_WAIT = timedelta(days=7), timedelta(days=1), timedelta(hours=6)
+
+
+def _shown(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in labels.items())
 
 
 def _growth(metric: str, by: str, window: timedelta) -> str:
@@ -365,7 +373,8 @@ where a marker trace is wanted.
         fine.
 
         Verified by following an alert with a critical severity (and `alert_labels`) through Alertmanager's running configuration:
-        it reaches each of `required_integrations`. Prometheus's series of Alertmanager show that at most `max_failed_ratio` of the
+        it reaches each of `required_integrations` within 6 hours, and neither a silence of more than 7 days nor an alert that
+        fires for more than a day hides it. Prometheus's series of Alertmanager show that at most `max_failed_ratio` of the
         notifications, and of the requests that they took, failed: a notification that is retried has not failed yet.
 
         To fix it, route the severity that is named, with `continue: true` where several receivers must be notified;
@@ -374,20 +383,33 @@ where a marker trace is wanted.
         return await worst_of(self._routed(), self._notified())
 
     async def _routed(self) -> Result:
-        settings = self.settings
-        configuration = await self.blocking(parse_configuration, await self.client(Alertmanager).configuration())
+        settings, manager = self.settings, self.client(Alertmanager)
+        configuration = await self.blocking(parse_configuration, await manager.configuration())
+        held, silences = await asyncio.gather(manager.alerts(), manager.silences())
         problems = [
             problem
             for severity in settings.critical_severities
-            for problem in self._notifies(configuration, {settings.severity_label: severity} | settings.alert_labels)
+            for problem in self._notifies(
+                configuration, {settings.severity_label: severity} | settings.alert_labels, held, silences
+            )
         ]
         return verdict(problems, ok(f"Critical alerts reach {', '.join(settings.required_integrations)}."))
 
-    def _notifies(self, configuration: Configuration, labels: Mapping[str, str]) -> Iterator[Result]:
-        yield from notifications.unnotified(
-            configuration, labels, self.settings.required_integrations, self.context.now()
-        )
-        yield from notifications.quiet_hours(configuration, labels, self.context.now())
+    def _notifies(
+        self,
+        configuration: Configuration,
+        labels: Mapping[str, str],
+        held: Sequence[HeldAlert],
+        silences: Sequence[Silence],
+    ) -> Iterator[Result]:
+        now, wanted = self.context.now(), self.settings.required_integrations
+        yield from notifications.unnotified(configuration, labels, wanted, now)
+        # Whatever it is called: what hides any critical alert hides them all.
+        name, whole = f"with {_shown(labels)}", {"alertname": "any", **labels}
+        yield from silence_problems(name, whole, silences, _LONGEST_SILENCE, now)
+        yield from inhibition_problems(name, whole, configuration.inhibit_rules, held, _LONGEST_INHIBITION, now)
+        yield from notifications.late(configuration, labels, wanted, _LONGEST_WAIT)
+        yield from notifications.quiet_hours(configuration, labels, now)
 
     async def _notified(self) -> Result:
         settings, window = self.settings, self.settings.notification_window

@@ -41,6 +41,28 @@ CHECKLISTS: dict[str, tuple[Sequence[Mapping[str, str]], float | None]] = {
         ],
         0,
     ),
+    "the waiver of one replica does not stand for the other": (
+        [
+            configured(1, POD_0),
+            configured(1, POD_1),
+            line(("waived", 2), where=POD_0),
+            line(("failed", 2), where=POD_1),
+        ],
+        0,
+    ),
+    "one replica waives what the other sees to be true": (
+        [configured(1, POD_0), configured(1, POD_1), line(("waived", 2), where=POD_0), line(("ok", 2), where=POD_1)],
+        1,
+    ),
+    "both replicas waive it": (
+        [
+            configured(1, POD_0),
+            configured(1, POD_1),
+            line(("waived", 2), where=POD_0),
+            line(("waived", 2), where=POD_1),
+        ],
+        1,
+    ),
     "lines are missing": ([configured(2), line(("ok", 2))], None),
     "no line is critical": ([configured(1), MINOR], None),
     "the critical line does not apply": ([configured(2), apart("other"), MINOR], None),

@@ -34,7 +34,7 @@ from tests.servers.loki import Loki
 from tests.servers.pages import Pages
 from tests.servers.process import call, eventually, free_port, wait_until
 from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
-from tests.support import Clients, Run, connected, looks
+from tests.support import Clients, Run, connected, looks, until
 
 Json = dict[str, Any]
 
@@ -333,7 +333,7 @@ YESTERDAY = f"shop_orders_total 1 {int((datetime.now(UTC) - timedelta(days=1)).t
             [{"action": "drop", "source_labels": ["__name__"], "regex": ".*"}],
             "of job shop gives 1 sample, of which metric_relabel_configs leave none.",
         ),
-        (YESTERDAY, [], "Prometheus has none that is fresh: they carry timestamps of long ago."),
+        (YESTERDAY, [], "Prometheus has none that is fresh: their timestamps are of long ago"),
     ],
     ids=["empty", "comments", "dropped", "yesterday"],
 )
@@ -484,6 +484,36 @@ async def test_critical_alerts_that_reach_nobody(world: World) -> None:
     )
     partly = await world.result("alert_notifications_configured", required_integrations=["webhook", "slack"])
     assert partly.summary.endswith("which does not notify through slack and webhook.")
+
+
+async def test_critical_alerts_that_are_hidden(world: World) -> None:
+    """A trap: the routes are right, and none of these alerts would ever be notified."""
+    item = "alert_notifications_configured"
+    watchdog = {"source_matchers": ['alertname="AlwaysOn"'], "target_matchers": ['severity="critical"']}
+    world.alertmanager.configure(routes(inhibit_rules=[watchdog]))
+    world.alertmanager.send({"alertname": "AlwaysOn"}, started=timedelta(days=2))
+    await until(
+        lambda: world.result(item), Status.FAILED, "Alert with severity=critical would be inhibited by AlwaysOn"
+    )
+    world.alertmanager.configure(routes())
+    silence = world.alertmanager.silence(minutes=365 * 24 * 60, severity="critical")
+    await until(lambda: world.result(item), Status.FAILED, "Alert with severity=critical is silenced for 365 days")
+    world.alertmanager.unsilence(silence)
+    slow = routes()
+    slow["route"]["routes"][0]["group_wait"] = "1d"
+    world.alertmanager.configure(slow)
+    held = "An alert with severity=critical is held for 1d before email is notified"
+    await until(lambda: world.result(item), Status.FAILED, held)
+
+
+async def test_an_expected_job_of_which_every_target_is_down(world: World) -> None:
+    world.configure(scrape("shop", free_port()))
+    try:
+        expected = ["prometheus", "alertmanager", "shop"]
+        told = "Prometheus collects nothing from job shop: its target is down."
+        await until(lambda: world.result("prometheus_collecting", expected_jobs=expected), Status.FAILED, told)
+    finally:
+        world.configure()
 
 
 async def test_a_route_that_is_muted_at_all_times(world: World) -> None:

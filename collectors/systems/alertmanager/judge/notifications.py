@@ -14,7 +14,7 @@ from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import listed
 
-__all__ = ["failing_notifications", "quiet_hours", "unnotified", "watchdog_problems"]
+__all__ = ["failing_notifications", "late", "quiet_hours", "unnotified", "watchdog_problems"]
 
 
 def watchdog_problems(
@@ -65,6 +65,22 @@ def unnotified(
             f"An alert with {shown} goes to receiver {receivers}, which does not notify through {' and '.join(missing)}.{hint}",
             reason=Reason.MISCONFIGURED,
         )
+
+
+def late(
+    configuration: Configuration, labels: Mapping[str, str], wanted: Collection[str], longest: timedelta
+) -> Iterator[Result]:
+    """Which integrations an alert with these labels reaches only after it was gathered for longer than `longest`."""
+    routes = walk(configuration.route, labels)
+    shown = ", ".join(f"{name}={value}" for name, value in labels.items())
+    for name in sorted(wanted):
+        waits = [route.wait for route in routes if name in configuration.integrations(route)]
+        if waits and min(waits) > longest:
+            yield failed(
+                f"An alert with {shown} is held for {format_duration(min(waits))} before {name} is notified: group_wait of its "
+                f"route (limit {format_duration(longest)}).",
+                reason=Reason.LIMIT,
+            )
 
 
 def quiet_hours(configuration: Configuration, labels: Mapping[str, str], now: datetime) -> Iterator[Result]:

@@ -45,6 +45,27 @@ _PASSWORDS = frozenset(
     {"password", "passwd", "pwd", "passphrase", "passcode", "passwort", "kennwort", "contraseña", "contrasena", "senha", "heslo"}
     | {"wachtwoord", "lösenord", "adgangskode", "hasło", "haslo", "şifre", "пароль", "密码", "密碼", "パスワード", "비밀번호"}
 )  # fmt: skip
+#: Words before `pass` that make no password of it.
+_PASSING = frozenset(
+    {
+        "first",
+        "second",
+        "third",
+        "last",
+        "next",
+        "each",
+        "single",
+        "low",
+        "high",
+        "band",
+        "render",
+        "by",
+        "test",
+        "tests",
+        "all",
+        "boarding",
+    }
+)
 _PASSWORDS_IN_WORDS = "motdepasse", "mot_de_passe", "mot-de-passe"
 #: What is sent to one person to be typed in once.
 _CODES = frozenset({"otp", "totp", "pin"})
@@ -67,14 +88,27 @@ _WHOLE: Mapping[str, re.Pattern[str]] = {
     "basic credentials": re.compile(
         r"(?i)\bauthorization\\?[\"']?\s?[:=]\s?\\?[\"']?basic\s(?P<value>[a-z0-9+/*]{8,})"
     ),
+    "a token": re.compile(
+        r"(?i)\bauthorization\\?[\"']?\s?[:=]\s?\\?[\"']?(?:token|apikey|api-key)\s(?P<value>[\w.~+/=*-]{12,})"
+    ),
     "a cookie": re.compile(
-        r"(?i)(?<![\w-])(?:set-)?cookie\\*[\"']?\s?[:=]\s?\[?\\*[\"']?[^\s\"';=]{1,80}=(?P<value>[^\s\"';\\]{8,})"
+        r"(?i)(?<![\w-])(?:set-)?cookie\\*[\"']?\s?[:=]\s?\[?\\*[\"']?(?:[^\s\"';=]{1,80}=[^\s\"';\\]{0,7};\s?){0,8}"
+        r"[^\s\"';=]{1,80}=(?P<value>[^\s\"';\\]{8,})"
+    ),
+    "a SAML message": re.compile(r"\bSAML(?:Response|Request)\b[\"']?\s?[:=]\s?[\"']?(?P<value>[\w%+/=-]{32,})"),
+    "a hash of a password": re.compile(
+        r"\$(?:2[abxy]\$\d\d\$[./A-Za-z0-9]{53}|argon2(?:id|i|d)\$v=|[56]\$(?:rounds=\d+\$)?[./A-Za-z0-9]{1,16}\$)"
+    ),
+    "a password in a sentence": re.compile(
+        r"(?i)\b(?:password|passwd|passphrase|passwort)\s(?:is\s|was\s)?[\"']?(?!\S*(?:sha|md5|bcrypt|argon|scrypt|\bv\d))(?=[^\s\"']*\d)"
+        r"(?=[^\s\"']*[a-z])(?P<value>[^\s\"'=:,;()]{7,})"
     ),
     "a JSON web token": re.compile(r"\beyJ[\w-]{8,4000}\.eyJ[\w-]{8,4000}\.[\w-]{16,}"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"),
     "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     "a password of a command": re.compile(
         r"\b(?:mysql|mysqldump|mysqladmin|mariadb[a-z-]*)\s(?:[^|;\n]{0,200}\s)?-p(?P<value>[^\s=\-][^\s\"']{3,})"
+        r"|\b(?:docker|podman|buildah|skopeo|oras|az)\slogin\s(?:[^|;\n]{0,200}\s)?-p\s?(?P<fifth>[^\s=\-][^\s\"']{3,})"
         r"|\b(?:sshpass|mongo|mongosh|mongodump)\s(?:[^|;\n]{0,200}\s)?-p\s?(?P<second>[^\s=\-][^\s\"']{3,})"
         r"|\bredis-cli\s(?:[^|;\n]{0,200}\s)?-a\s(?P<third>[^\s\-][^\s\"']{3,})"
         r"|\bcurl\s(?:[^|;\n]{0,200}\s)?(?:-u|--user)\s?[\"']?[^\s:\"']+:(?P<fourth>[^\s\"']{4,})"
@@ -102,6 +136,8 @@ def _named_secret(name: str, value: str) -> bool:
     last, before = words[-1], words[-2] if len(words) > 1 else ""
     if last in _PASSWORDS or last.endswith(_PASSWORDS_WITHIN):
         return not _NO_PASSWORD.fullmatch(value)
+    if last == "pass" and before and before not in _PASSING:
+        return not _NO_PASSWORD.fullmatch(value) and not value.isdigit()
     if last in _CODES or (last == "code" and before in _CODES_BEFORE):
         return bool(_CODE.fullmatch(value))
     if (last in _TOKENS and before not in _HARMLESS_TOKENS) or (last == "key" and before in _KEYS):

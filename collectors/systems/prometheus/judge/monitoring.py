@@ -77,9 +77,15 @@ def collecting(
     missing, reason = (failed, Reason.MISSING) if settled else (unknown, Reason.PENDING)
     found_pools = Counter(target.scrape_pool for target in targets)
     found_jobs = Counter(target.labels.get("job", "") for target in targets)
+    living = Counter(target.labels.get("job", "") for target in targets if target.health != "down")
     for job in jobs:
         if not found_jobs[job] and not found_pools[job]:
             yield missing(f"Prometheus has no target of job {job}.", reason=reason)
+        elif job in found_jobs and not living[job]:
+            yield failed(
+                f"Prometheus collects nothing from job {job}: {_none_up(found_jobs[job])}.",
+                reason=Reason.DOWN,
+            )
     for pool in sorted(set(pools) - found_pools.keys()):
         yield missing(f"Scrape configuration {pool} has no target: its discovery found nothing.", reason=reason)
     bounds = {text: now - _latest(text) for text in {target.scrape_interval for target in targets}}
@@ -91,6 +97,10 @@ def collecting(
                 f"Target {_name(target)} was last scraped {age} ago (every {_interval(target)} wanted).",
                 reason=Reason.STALE,
             )
+
+
+def _none_up(targets: int) -> str:
+    return "its target is down" if targets == 1 else f"all its {targets} targets are down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +157,8 @@ def storing(targets: Iterable[ScrapeTarget], seen: Mapping[tuple[str, str], Stor
 def stale(job: str, instance: str) -> Result:
     """The verdict on a job of which one target was looked at, and has no fresh sample though it gives some."""
     return failed(
-        f"Target {instance} of job {job} gives samples, but Prometheus has none that is fresh: they carry timestamps of long ago.",
+        f"Target {instance} of job {job} gives samples, but Prometheus has none that is fresh: their timestamps are of long ago, "
+        "or of the future.",
         reason=Reason.MISSING,
     )
 
