@@ -34,9 +34,7 @@ async def read_backups(barman: Barman) -> list[Listed]:
 
 async def read_server(barman: Barman, archiver: Archiver, position: int) -> Found:
     """All that shows whether the server can be restored up to `position` in its WAL. Raises ProbeError."""
-    checks, states = await asyncio.gather(
-        _ask(barman, dict[str, Check], "check", codes=(0, 1)), _ask(barman, dict[str, State], "status")
-    )
+    checks, states = await asyncio.gather(_ask(barman, dict[str, Check], "check", codes=(0, 1)), _states(barman))
     inactive = any(states.get(name, on).message != on.message for name, on in _AT_WORK.items())
     found = Found(checks, await read_backups(barman), None, frozenset(), inactive=inactive)
     if not found.done:
@@ -48,6 +46,15 @@ async def read_server(barman: Barman, archiver: Archiver, position: int) -> Foun
         segments=await _segments(barman, newest, archiver, position),
         parents=await _parents(barman, newest, found.backups),
     )
+
+
+async def _states(barman: Barman) -> Mapping[str, State]:
+    """What the status of the server says; nothing where that cannot be had, as its checks say why."""
+    try:
+        found: dict[str, State] = await _ask(barman, dict[str, State], "status", codes=(0, 1))
+    except ProbeError:
+        return {}
+    return found
 
 
 #: What the status of a server says that barman works for.

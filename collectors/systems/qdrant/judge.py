@@ -485,7 +485,9 @@ def snapshot_age(peers: Sequence[Peer], limits: QdrantLimits, now: datetime) -> 
         for name, collection in peer.collections.items():
             if name in limits.without_snapshots or isinstance(collection.snapshots, ProbeError):
                 continue
-            if (newest := _newest([*collection.snapshots, *whole])) is not None:
+            own = peer.cluster.peer_id if isinstance(peer.cluster, Cluster) else 0
+            taken = [snapshot for snapshot in collection.snapshots if snapshot.is_of(own)]
+            if (newest := _newest([*taken, *whole])) is not None:
                 ages.append((now - newest[1]).total_seconds())
     return max(ages, default=float("nan"))
 

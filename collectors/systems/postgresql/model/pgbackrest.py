@@ -27,8 +27,8 @@ __all__ = [
 ]
 
 _SEGMENT = re.compile(r"(?:^|/)([0-9A-F]{24})-[0-9a-f]{40}(\.[a-z0-9]+)?$")
-#: What compressing any segment makes at least: zstd has some hundred bytes of one that is empty but for its head.
-_LEAST_COMPRESSED = 128
+#: What compressing any segment makes at least: bzip2 makes a hundred bytes of one that is empty but for its head, 14 of nothing.
+_LEAST_COMPRESSED = 64
 
 
 class RepositorySchedule(Options):

@@ -37,6 +37,7 @@ def segment_flaw(name: str, content: bytes, size: int, cluster: str) -> str | No
         return "does not begin as WAL does"
     if str(owner) != cluster:
         return f"is of cluster {owner}, not of {cluster}"
-    if (timeline, address // size) != (int(name[:8], 16), segment_number(name, size)):
+    # The first segment of a timeline begins with what was written on the one before.
+    if timeline > int(name[:8], 16) or address // size != segment_number(name, size):
         return "holds another segment than its name says"
     return None

@@ -521,6 +521,10 @@ def test_what_a_segment_holds(content: bytes, flaw: str | None) -> None:
     assert segment_flaw(segment(3), content, 2**20, "71") == flaw
 
 
+def test_the_first_segment_of_a_timeline_begins_with_the_one_before() -> None:
+    assert segment_flaw(segment(3, 2), _content(timeline=1), 2**20, "71") is None
+
+
 def test_wal_of_a_later_timeline_is_of_a_copy() -> None:
     given = stanza(backup=[backup(archive=NEEDS)])
     segments = frozenset([segment(3), segment(4), segment(5, 2), segment(6, 2)])
