@@ -379,11 +379,13 @@ def memory_problems(node: Answers, grown: Mapping[NodeAddress, Growth | None], l
         )
     if (growth := grown.get(where)) and growth.starved:
         over = format_duration(timedelta(seconds=round(growth.seconds, 3)))
-        yield failed(
-            f"{where} refused {counted(growth.starved, 'command')} within {over}, as its maxmemory {format_size(most)} was used up "
-            "(OOM).",
-            reason=Reason.LIMIT,
+        sentence = (
+            f"{where} refused {counted(growth.starved, 'command')} within {over}, as its maxmemory {format_size(most)}"
         )
+        if policy.startswith("allkeys-"):  # which frees room for all but what is larger than it
+            yield warning(f"{sentence} had no room even without other keys, or eviction did not keep up (OOM).")
+        else:
+            yield failed(f"{sentence} was used up (OOM).", reason=Reason.LIMIT)
     yield from _room_problems(node, policy, used, most, limits)
 
 

@@ -416,6 +416,19 @@ async def test_writes_that_were_refused_for_lack_of_memory(start_redis: Start, r
     assert f"{node.address} refused 1 command within 1m, as its maxmemory" in result.summary
 
 
+async def test_a_value_that_is_larger_than_a_cache(start_redis: Start) -> None:
+    node = start_redis("--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru")
+    context = make_context(now=(clock := Clock(utc_now())))
+    fill(node, 3_000_000)
+    assert (await see("eviction_policy_set", node, context=context)).status is Status.OK
+    with pytest.raises(redis.OutOfMemoryError):
+        node.command("SET", "large", "x" * 4_000_000)
+    fill(node, 3_000_000)
+    clock.advance(seconds=60)
+    result = await see("eviction_policy_set", node, context=context)
+    assert (result.status, "had no room even without other keys" in result.summary) == (Status.WARNING, True), result
+
+
 # Metrics
 
 
