@@ -26,7 +26,7 @@ from collectors.systems.secrets.client.aws import describe_key, describe_secret,
 from collectors.systems.secrets.client.databases import connected
 from collectors.systems.secrets.judge import access, databases, keys, rotation
 from collectors.systems.secrets.judge.stores import managed_problems, references
-from collectors.systems.secrets.judge.tokens import jwks_problems, token_problems
+from collectors.systems.secrets.judge.tokens import jwks_problems, shared_problems, token_problems
 from collectors.systems.secrets.judge.values import checked, placeholder_problems, secret_problems
 from collectors.systems.secrets.judge.variables import all_set, reference_problems, variable_problems
 from collectors.systems.secrets.model.access import ACTS, OWN
@@ -443,6 +443,7 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue. With `
             else:
                 published += answer
                 problems += jwks_problems(settings.url, answer)
+        problems += shared_problems(published)
         shared = 0
         for sample in self.target.tokens:
             problems += collected(self._token_problems(sample, published))

@@ -114,6 +114,12 @@ def _not_captured(pod: MeshPod, covered: set[str]) -> str:
 def _broken(mesh: Mesh, options: MeshOptions, name: str, pods: Sequence[MeshPod]) -> Iterator[Result]:
     """Proxies that do not run, that traffic does not go through, or that nobody gives certificates to any more."""
     for pod in pods:
+        if options.strict and mesh.is_ambient(pod) and pod.is_reached_around:
+            yield failed(
+                f"Pod {pod.path} of {name} accepts plaintext past ztunnel (ambient.istio.io/bypass-inbound-capture).",
+                reason=Reason.MISCONFIGURED,
+            )
+            return
         if pod.proxy is None:
             continue
         if pod.proxy_waits:

@@ -86,11 +86,18 @@ class MeshPod(Pod, frozen=True):
         about = self.metadata.annotations
         if about.get("sidecar.istio.io/interceptionMode", "").upper() == "NONE":
             return "sidecar.istio.io/interceptionMode: NONE"
+        if interfaces := about.get(f"{_TRAFFIC}excludeInterfaces", "").strip():
+            return f"{_TRAFFIC}excludeInterfaces: {interfaces}"
         for key in (f"{_TRAFFIC}excludeInboundPorts", f"{_TRAFFIC}includeInboundPorts"):
             value = about.get(key, "*" if "include" in key else "").strip()
             if value not in ("", "*") or ("include" in key and not value):
                 return f"{key}: {value or 'none'}"
         return ""
+
+    @property
+    def is_reached_around(self) -> bool:
+        """Whether an annotation keeps incoming traffic of an ambient pod from ztunnel."""
+        return self.metadata.annotations.get("ambient.istio.io/bypass-inbound-capture", "").lower() == "true"
 
     @property
     def leaves(self) -> str:

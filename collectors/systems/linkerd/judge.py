@@ -91,9 +91,15 @@ def _broken(options: LinkerdOptions, name: str, pods: Sequence[LinkerdPod]) -> I
         if pod.proxy_waits:
             yield failed(f"The proxy of pod {pod.path} does not run ({pod.proxy_waits}).", reason=Reason.DOWN)
             return
+        if pod.is_nobody:
+            yield failed(
+                f"The proxy of pod {pod.path} of {name} has no identity (disable-identity), so nothing is encrypted.",
+                reason=Reason.MISCONFIGURED,
+            )
+            return
         if options.strict and pod.skipped:
             yield failed(
-                f"Pod {pod.path} of {name} accepts plaintext past its proxy (skip-inbound-ports: {pod.skipped}).",
+                f"Pod {pod.path} of {name} accepts plaintext past its proxy ({pod.skipped}).",
                 reason=Reason.MISCONFIGURED,
             )
             return

@@ -110,8 +110,16 @@ class LinkerdPod(Pod, frozen=True):
 
     @property
     def skipped(self) -> str:
-        """The ports whose incoming traffic goes past its proxy, as its annotation has them."""
-        return self.metadata.annotations.get(f"{_CONFIG}skip-inbound-ports", "").strip()
+        """Which annotation lets incoming traffic past its proxy, by port or by sender, and its value; empty where none does."""
+        for key in ("skip-inbound-ports", "skip-subnets"):
+            if value := self.metadata.annotations.get(f"{_CONFIG}{key}", "").strip():
+                return f"{key}: {value}"
+        return ""
+
+    @property
+    def is_nobody(self) -> bool:
+        """Whether its proxy has no identity, as older versions of Linkerd could be asked for, so that nothing is encrypted."""
+        return self.metadata.annotations.get(f"{_CONFIG}disable-identity", "") == "true"
 
     @property
     def demanding(self) -> frozenset[str]:

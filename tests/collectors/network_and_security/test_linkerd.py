@@ -176,6 +176,8 @@ async def test_where_no_server_is_about_a_port_the_default_decides(linkerd: Link
         ({default: "none-at-all"}, Status.OK, ""),  # Linkerd ignores it: the cluster's counts
         ({default: "all-unauthenticated", f"{CONFIG}proxy-require-identity-inbound-ports": "9090,8080"}, Status.OK, ""),
         ({f"{CONFIG}skip-inbound-ports": "8080"}, Status.FAILED, "past its proxy (skip-inbound-ports: 8080)"),
+        ({f"{CONFIG}skip-subnets": "10.0.0.0/8"}, Status.FAILED, "past its proxy (skip-subnets: 10.0.0.0/8)"),
+        ({f"{CONFIG}disable-identity": "true"}, Status.FAILED, "has no identity (disable-identity)"),
         ({f"{CONFIG}skip-outbound-ports": "5432"}, Status.OK, ""),
     ):
         made = linkerd.run("web", meshed(), place, **about)

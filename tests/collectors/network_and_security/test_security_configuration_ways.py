@@ -68,9 +68,12 @@ async def _look(app: Application, item: str, **options: Any) -> tuple[Status, st
         ("/in/host", FAILED, "that pretended to be on the same host (Host: localhost)"),
         ("/in/forwarded", FAILED, "that pretended an address of its own (X-Forwarded-For)"),
         ("/in/referer", FAILED, "that pretended a call by a page or service of its own"),
+        ("/in/key", FAILED, "that pretended a key of its own making (X-API-Key)"),
+        ("/in/internal", FAILED, "that pretended a call by a page or service of its own"),
         ("/in/head", WARNING, "HEAD "),
         ("/api/v3/me", FAILED, "/api/v1/me let no credentials in by another version of its path"),
         ("/api/v2/orders", FAILED, "/api/v1/orders let no credentials in by another version of its path"),
+        ("/api/v1.1/mail", FAILED, "/api/v1.0/mail let no credentials in by another version of its path"),
         ("/api/v9/profile", FAILED, "/api/profile let no credentials in by another version of its path"),
         ("/exported", FAILED, "/exported.json let no credentials in by another spelling of its path"),
         ("/assets", FAILED, "/assets/pc7x.css let no credentials in by another spelling of its path"),
@@ -123,6 +126,7 @@ async def test_values_of_which_a_part_is_right(lures: Application, how: str, sta
         ("sorted-well", "price", OK),
         ("column", "name", FAILED),
         ("letters", "apple", OK),
+        ("words", "apple", OK),
     ],
 )
 async def test_values_that_are_names(lures: Application, how: str, value: str, status: Status) -> None:

@@ -153,6 +153,7 @@ async def test_a_proxy_that_traffic_goes_past_protects_nothing(mesh: Mesh) -> No
         ("included", "traffic.sidecar.istio.io/includeInboundPorts", "80"),
         ("nothing", "traffic.sidecar.istio.io/includeInboundPorts", ""),
         ("none", "sidecar.istio.io/interceptionMode", "NONE"),
+        ("interface", "traffic.sidecar.istio.io/excludeInterfaces", "eth0"),
     ):
         place = cluster.namespace("other", **INJECTED)
         mesh.run(name, meshed(), place, **{annotation: value})
@@ -226,6 +227,9 @@ async def test_ambient_pods_are_captured_on_their_node(mesh: Mesh) -> None:
         mesh.cluster.path(tunnels), lambda found: found["status"].get("numberReady", 0) >= 3, "ztunnel on every node"
     )
     assert (await mesh.result(ambient)).status is Status.OK
+    around = {"ambient.istio.io/redirection": "enabled", "ambient.istio.io/bypass-inbound-capture": "true"}
+    mesh.run("around", pod_spec(), ambient, **around)
+    await mesh.fails(f"of {ambient}/around accepts plaintext past ztunnel", ambient)
     mesh.cluster.delete(tunnels)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from collectors.systems.secrets.model.tokens import SigningKey, Token, confused, guessed, verifies
+from collectors.systems.secrets.model.tokens import SigningKey, Token, confused, guessed, shared_factors, verifies
 from exporter.verdict import Reason, Result, failed, unknown
 
-__all__ = ["jwks_problems", "token_problems"]
+__all__ = ["jwks_problems", "shared_problems", "token_problems"]
 
 _CURVES = frozenset({"P-256", "P-384", "P-521", "secp256k1", "Ed25519", "Ed448"})
 _LEAST_BITS = 2048
@@ -38,6 +38,16 @@ def jwks_problems(where: str, keys: Sequence[SigningKey]) -> Iterator[Result]:
             )
         else:
             yield from _strength_problems(name, key)
+
+
+def shared_problems(keys: Sequence[SigningKey]) -> Iterator[Result]:
+    """Keys of all sets together that have a prime in common."""
+    for one, other in shared_factors(keys):
+        yield failed(
+            f"Keys {one.id or 'without a kid'} and {other.id or 'without a kid'} of jwks have a prime in common, so that "
+            "everybody can compute both.",
+            reason=Reason.INVALID,
+        )
 
 
 def _strength_problems(name: str, key: SigningKey) -> Iterator[Result]:

@@ -6,9 +6,10 @@ import base64
 import binascii
 import hashlib
 import hmac
+import itertools
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from collectors.shared.guesses import guesses
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["SigningKey", "Token", "confused", "guessed", "parse_jwks", "parse_token", "verifies"]
+__all__ = ["SigningKey", "Token", "confused", "guessed", "parse_jwks", "parse_token", "shared_factors", "verifies"]
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
 
@@ -95,13 +96,38 @@ def _key(key: Mapping[str, Any]) -> SigningKey:
 
 
 def _is_no_product(modulus: int) -> bool:
-    """Whether a modulus is not that of two large primes: it has a small factor, is a square, or a prime itself."""
-    if modulus < 2 or math.gcd(modulus, _SMALL_PRIMES) > 1 or math.isqrt(modulus) ** 2 == modulus:
+    """Whether a modulus is not that of two large primes far apart: it has a small factor, or close ones, or is a prime itself."""
+    if modulus < 2 or math.gcd(modulus, _SMALL_PRIMES) > 1 or _has_close_factors(modulus):
         return True
     return modulus.bit_length() <= _MOST_BITS and pow(2, modulus - 1, modulus) == 1
 
 
 _MOST_BITS = 8192
+_STEPS = 100
+
+
+def _has_close_factors(modulus: int) -> bool:
+    """Whether Fermat's method finds both primes at once, as with generators that take the next prime for the second one."""
+    middle = math.isqrt(modulus)
+    if middle**2 == modulus:
+        return True
+    if modulus.bit_length() > _MOST_BITS:
+        return False
+    rests = ((middle + step) ** 2 - modulus for step in range(1, _STEPS + 1))
+    return any(math.isqrt(rest) ** 2 == rest for rest in rests)
+
+
+def shared_factors(keys: Sequence[SigningKey]) -> list[tuple[SigningKey, SigningKey]]:
+    """Pairs of RSA keys that have a prime in common, so that everybody computes the private parts of both."""
+    moduli = [(key, key.public.public_numbers().n) for key in keys if isinstance(key.public, rsa.RSAPublicKey)]
+    return [
+        (one, other)
+        for (one, first), (other, second) in itertools.combinations(moduli[:_MOST_KEYS], 2)
+        if first != second and math.gcd(first, second) > 1
+    ]
+
+
+_MOST_KEYS = 50
 _CURVES: Mapping[str, ec.EllipticCurve] = {
     "P-256": ec.SECP256R1(),
     "P-384": ec.SECP384R1(),

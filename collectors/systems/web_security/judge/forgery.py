@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from collectors.systems.web_security.model.cookies import Cookie
 from collectors.systems.web_security.model.looks import Forgery
-from collectors.systems.web_security.model.pages import media_type, resembles, words
+from collectors.systems.web_security.model.pages import is_html, media_type, resembles, words
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import listed
@@ -99,7 +99,10 @@ def _weaknesses(forgery: Forgery) -> Iterator[Result]:
 
 
 def _same(reply: Reply, own: Reply) -> bool:
-    return bool(words(own)) and words(reply) == words(own) and media_type(reply) == media_type(own)
+    # A page that shows its form again after a POST looks the same by GET.
+    return (
+        not is_html(own) and bool(words(own)) and words(reply) == words(own) and media_type(reply) == media_type(own)
+    )
 
 
 def same_site_problems(where: str, session: list[Cookie]) -> Iterator[Result]:

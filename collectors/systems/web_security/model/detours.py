@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 __all__ = ["Detour", "disguises", "pretences", "spellings", "versions"]
 
-_VERSION = re.compile(r"/v(\d{1,3})(?=/)")
+_VERSION = re.compile(r"/v(\d{1,3})(?:\.(\d{1,3}))?(?=/)")
 _MOST_VERSIONS = 3
 _ADDRESSES = (
     *("X-Forwarded-For", "X-Real-IP", "X-Client-IP", "True-Client-IP", "X-Cluster-Client-IP", "X-Originating-IP"),
@@ -18,7 +19,7 @@ _ADDRESSES = (
 _USERS = (
     *("X-Forwarded-User", "X-Forwarded-Preferred-Username", "X-Forwarded-Email", "X-Auth-Request-User", "Remote-User"),
     *("X-Auth-Request-Email", "X-Remote-User", "X-WEBAUTH-USER", "X-Authenticated-User", "X-User", "X-User-Id"),
-    *("X-Consumer-Username", "X-Goog-Authenticated-User-Email", "X-MS-CLIENT-PRINCIPAL-NAME"),
+    *("X-Tenant-Id", "X-Account-Id", "X-Customer-Id", "X-Consumer-Username", "X-Goog-Authenticated-User-Email", "X-MS-CLIENT-PRINCIPAL-NAME"),
 )
 
 
@@ -49,10 +50,13 @@ def versions(path: str) -> list[str]:
     if found is None:
         others = [plain.replace("/api/", "/api/v1/", 1)] if "/api/" in plain else [f"/v1{plain}"]
     else:
-        number = int(found[1])
-        older = range(number - 1, max(-1, number - 1 - _MOST_VERSIONS), -1)
+        number, part = int(found[1]), found[2]
+        older = [f"v{one}" for one in range(number - 1, max(-1, number - 1 - _MOST_VERSIONS), -1)]
+        if part is not None:
+            minor = [f"v{number}.{int(part) - 1}"] if int(part) else []
+            older = [*minor, f"v{number}", *older[:1]]
         before, after = plain[: found.start()], plain[found.end() :]
-        others = [f"{before}/v{one}{after}" for one in older] + [f"{before}{after}"]
+        others = [f"{before}/{one}{after}" for one in older] + [f"{before}{after}"]
     return [f"{one}{mark}{query}" for one in others if one]
 
 
@@ -80,8 +84,11 @@ def pretences(user: str, url: str) -> dict[str, dict[str, str]]:
         "a user whom a proxy has let in (X-Forwarded-User)": dict.fromkeys(_USERS, user),
         "a call by a page or service of its own (Referer, X-Internal)": {
             "Referer": f"{parts.scheme}://{parts.netloc}/admin",
+            "Origin": f"{parts.scheme}://{parts.netloc}",
             "X-Requested-With": "XMLHttpRequest",
-            "X-Internal": "true",
-            "X-Internal-Request": "true",
+            "X-Forwarded-Host": "localhost",
+            "X-Forwarded-Proto": "https",
+            **dict.fromkeys(("X-Internal", "X-Internal-Request", "X-Envoy-Internal"), "true"),
         },
+        "a key of its own making (X-API-Key)": {"X-API-Key": secrets.token_hex(16)},
     }

@@ -57,7 +57,7 @@ def confirmations(value: str, database: str) -> tuple[str, ...]:
     if database == NUMBER:
         return (f"{int(value) + 2}-1",)
     if database == NAME:
-        return f"{value}xx/**/", f"{left}/**/{right}"
+        return f"{value}//", f"{value}xx/**/", f"{left}/**/{right}"  # a search by words finds the first as well
     between = _JOINS[database]
     return f"{left}{between}{right}xx", f"{left}{between}{between[-1]}{right}"
 

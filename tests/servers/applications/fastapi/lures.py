@@ -54,6 +54,8 @@ def inside(guard: str, request: Request):
         "webauth": lambda: headers.get("x-webauth-user") == "alice",
         "host": lambda: headers["host"] == "localhost",
         "forwarded": lambda: "127.0.0.1" in headers.get("forwarded", ""),
+        "key": lambda: bool(headers.get("x-api-key")),
+        "internal": lambda: bool(headers.get("x-envoy-internal")),
         "referer": lambda: headers.get("referer", "").startswith(str(request.base_url)),
         "head": lambda: request.method == "HEAD",
     }[guard]()
@@ -63,6 +65,7 @@ def inside(guard: str, request: Request):
 @app.get("/api/v3/me")
 @app.get("/api/v2/orders")
 @app.get("/api/v9/profile")
+@app.get("/api/v1.1/mail")
 @app.get("/exported")
 @app.get("/assets")
 def kept(request: Request):
@@ -71,6 +74,7 @@ def kept(request: Request):
 
 @app.get("/api/v1/me")
 @app.get("/api/profile")
+@app.get("/api/v1.0/mail")
 @app.get("/exported.json")
 def forgotten():
     return PAGE
@@ -175,6 +179,9 @@ def search(how: str, q: str):
                     found = store.execute(f"SELECT name FROM fruit ORDER BY {known}").fetchall()
                 case "column":
                     found = store.execute(f"SELECT {q} FROM fruit").fetchall()
+                case "words":  # a search by whole words
+                    words = re.findall(r"\w+", q)
+                    found = [one for one in ("apple", "pear") if one in words]
                 case _:  # a search that drops what is no letter
                     found = store.execute("SELECT name FROM fruit WHERE name = ?", (re.sub(r"\W", "", q),)).fetchall()
         except sqlite3.Error:
