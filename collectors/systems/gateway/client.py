@@ -64,10 +64,12 @@ async def ask_route(gateway: Gateway, route: Route) -> list[Reply | ProbeError]:
             found.append(await _ask_at(route.url, address_and_port(addresses[number % len(addresses)], port)))
         except ProbeError as why:
             found.append(why)
-    reached = [
-        one for one in found if not (isinstance(one, Unreachable) and os.strerror(errno.ENETUNREACH) in str(one))
-    ]
-    return reached or found
+    return [one for one in found if not _without_route(one)] or found
+
+
+def _without_route(answer: Reply | ProbeError) -> bool:
+    """Whether there is no way from here to an address, as to IPv6 from many networks."""
+    return isinstance(answer, Unreachable) and os.strerror(errno.ENETUNREACH) in str(answer)
 
 
 async def _ask_at(url: str, address: str) -> Reply:
@@ -197,9 +199,29 @@ async def ask_uncached(url: str) -> Reply:
 async def ask_origin(edge: Edge, origin: str) -> Reply | None:
     """What an origin answers when it is asked directly for the site; None when it takes no connection.
 
-    A connection that is closed without a reply counts as the status 444, by which nginx does that.
+    Of several addresses, the one that answers best counts; those of a family that the exporter has no route to are left out, unless
+    there is no other. A connection that is closed without a reply counts as the status 444, by which nginx does that.
     Raises ProbeError where none of these is certain.
     """
+    parts = urlsplit(f"//{origin}")
+    port = parts.port or (443 if edge.url.startswith("https:") else 80)
+    answers: list[Reply] = []
+    unclear: list[ProbeError] = []
+    addresses = await resolve(str(parts.hostname), port)
+    for address in addresses:
+        try:
+            if (reply := await _ask_origin_at(edge, address_and_port(address, port))) is not None:
+                answers.append(reply)
+        except ProbeError as why:
+            unclear.append(why)
+    unclear = [why for why in unclear if len(addresses) == len(unclear) or not _without_route(why)]
+    best = min(answers, key=lambda reply: reply.status, default=None)
+    if unclear and (best is None or best.status >= 400):
+        raise unclear[0]
+    return best
+
+
+async def _ask_origin_at(edge: Edge, origin: str) -> Reply | None:
     parts = urlsplit(edge.url)
     url = f"{parts.scheme}://{origin}{parts.path or '/'}"
     # Whoever goes around the protection does not mind the certificate.

@@ -163,6 +163,13 @@ def limit_problems(limit: Limit, burst: Burst) -> Iterator[Result]:
             reason=Reason.NOT_VERIFIED,
         )
         return
+    if refused is None and (other := next((one for one in burst.answers if _is_other(burst.before, one)), None)):
+        yield unknown(
+            f"{other.where} answered {other.status} to some of {counted(len(burst.answers), 'request')}, with other content than "
+            "before: whether that is a limit, by a redirect or a page, is not known.",
+            reason=Reason.NOT_VERIFIED,
+        )
+        return
     if refused is None:
         yield failed(
             f"{burst.before.where} took {counted(len(burst.answers), 'request')} in a row from one address, and refused none.",
@@ -206,6 +213,12 @@ def limit_problems(limit: Limit, burst: Burst) -> Iterator[Result]:
             "route that the gateway answers itself, with `application: false`.",
             reason=Reason.MALFORMED,
         )
+
+
+def _is_other(before: Reply, reply: Reply) -> bool:
+    """Whether a reply that is no refusal is none of the page either: another status, or fewer than half of its words."""
+    wanted, found = ({*_WORD.findall(one.text)} for one in (before, reply))
+    return reply.status != before.status or 2 * len(wanted & found) < len(wanted)
 
 
 def edge_problems(edge: Edge, reply: Reply, origins: Mapping[str, Reply | ProbeError | None]) -> Iterator[Result]:

@@ -559,6 +559,33 @@ async def test_an_origin_that_answers_directly_is_not_protected(tmp_path: Path) 
         assert (await seen(url))[0] is not Status.OK  # a fingerprint alone is no protection
 
 
+async def test_every_address_of_an_origin_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    port, origin = free_port(), free_port()
+    blocks = (
+        f"server {{ listen {LOOPBACK}:{port}; location / {{ add_header CF-RAY 1-FRA; return 200 site; }} }} "
+        f"server {{ listen 127.0.0.2:{origin}; location / {{ return 200 site; }} }}"
+    )
+    monkeypatch.setattr(gateway_client, "resolve", _resolving(LOOPBACK, "127.0.0.2"))
+    edges = ({"url": f"http://{LOOPBACK}:{port}/", "origins": (f"origin.example:{origin}",)},)
+    with nginx(blocks, port=port):
+        status, summary = await _seen("ddos_protection_active", edges=edges)
+    assert (status, f"Origin origin.example:{origin} answers requests" in summary) == (Status.FAILED, True), summary
+
+
+@pytest.mark.parametrize("page", ["return 302 /captcha;", "return 200 'Please solve this puzzle first.';"])
+async def test_a_limit_by_another_page_is_not_missing(app: Application, page: str) -> None:
+    port, kind = free_port(), page.split()[1]
+    block = (
+        f"limit_req_zone $binary_remote_addr zone=z:1m rate=30r/m; limit_req_status 429;\nserver {{ listen {LOOPBACK}:{port}; "
+        f"error_page 429 ={kind} /puzzle; location = /puzzle {{ {page} }} "
+        f"location / {{ limit_req zone=z burst=2 nodelay; proxy_pass {app.url}; }} }}"
+    )
+    with nginx(block, port=port):
+        limit = {"url": f"http://{LOOPBACK}:{port}/items/1", "burst": 12}
+        status, summary = await _seen("gateway_rate_limiting_enforced", limits=(limit,), allow_intrusive=True)
+    assert (status, "whether that is a limit, by a redirect or a page" in summary) == (Status.UNKNOWN, True), summary
+
+
 @pytest.mark.parametrize("item", list(NetworkSecurity.items()))
 async def test_what_is_not_configured_does_not_pass(item: str) -> None:
     assert not (await _seen(item))[0].is_ok

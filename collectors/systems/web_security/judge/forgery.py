@@ -100,9 +100,7 @@ def _weaknesses(forgery: Forgery) -> Iterator[Result]:
 
 def _same(reply: Reply, own: Reply) -> bool:
     # A page that shows its form again after a POST looks the same by GET.
-    return (
-        not is_html(own) and bool(words(own)) and words(reply) == words(own) and media_type(reply) == media_type(own)
-    )
+    return not is_html(own) and bool(words(own)) and words(reply) == words(own) and media_type(reply) == media_type(own)
 
 
 def same_site_problems(where: str, session: list[Cookie]) -> Iterator[Result]:

@@ -24,7 +24,8 @@ Policy = Mapping[str, tuple[str, ...]]
 _NONCE = re.compile(r"'nonce-([A-Za-z0-9+/_-]+={0,2})'", re.IGNORECASE)
 _HASH = re.compile(r"'sha(?:256|384|512)-[A-Za-z0-9+/_-]+={0,2}'", re.IGNORECASE)
 _ANYWHERE = re.compile(
-    r"(?:https?|wss?|data|blob|filesystem):|(?:[a-z]+://)?\*(?:\.(?:(?:co|com|net|org)\.)?[a-z]+)?(?::(?:\*|\d+))?/?"  # *.com is everybody, too
+    r"(?:https?|wss?|data|blob|filesystem):"
+    r"|(?:[a-z]+://)?\*(?:\.(?:(?:co|com|net|org)\.)?[a-z]+)?(?::(?:\*|\d+))?/?"  # *.com is everybody, too
 )
 _SPACE = re.compile(r"[\t\n\f\r ]+")
 _KEYWORDS = frozenset(("self", "none", "unsafe-inline", "unsafe-eval", "strict-dynamic"))

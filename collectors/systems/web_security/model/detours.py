@@ -19,7 +19,14 @@ _ADDRESSES = (
 _USERS = (
     *("X-Forwarded-User", "X-Forwarded-Preferred-Username", "X-Forwarded-Email", "X-Auth-Request-User", "Remote-User"),
     *("X-Auth-Request-Email", "X-Remote-User", "X-WEBAUTH-USER", "X-Authenticated-User", "X-User", "X-User-Id"),
-    *("X-Tenant-Id", "X-Account-Id", "X-Customer-Id", "X-Consumer-Username", "X-Goog-Authenticated-User-Email", "X-MS-CLIENT-PRINCIPAL-NAME"),
+    *(
+        "X-Tenant-Id",
+        "X-Account-Id",
+        "X-Customer-Id",
+        "X-Consumer-Username",
+        "X-Goog-Authenticated-User-Email",
+        "X-MS-CLIENT-PRINCIPAL-NAME",
+    ),
 )
 
 
@@ -71,7 +78,9 @@ def disguises(path: str, user: str, url: str) -> dict[str, Detour]:
         "to come from a proxy or from the application itself": Detour(path, together),
         "a call by Next.js itself (X-Middleware-Subrequest)": Detour(path, {"X-Middleware-Subrequest": names}),
         "a rewritten path (X-Original-URL)": Detour("/", {"X-Original-URL": path, "X-Rewrite-URL": path}),
-        "to be on the same host (Host: localhost)": Detour(path, {"Host": "localhost"}),
+        "to be on the same host (Host: localhost)": Detour(
+            path, {"Host": "localhost", "X-Forwarded-Host": "localhost"}
+        ),
     }
 
 
@@ -86,8 +95,6 @@ def pretences(user: str, url: str) -> dict[str, dict[str, str]]:
             "Referer": f"{parts.scheme}://{parts.netloc}/admin",
             "Origin": f"{parts.scheme}://{parts.netloc}",
             "X-Requested-With": "XMLHttpRequest",
-            "X-Forwarded-Host": "localhost",
-            "X-Forwarded-Proto": "https",
             **dict.fromkeys(("X-Internal", "X-Internal-Request", "X-Envoy-Internal"), "true"),
         },
         "a key of its own making (X-API-Key)": {"X-API-Key": secrets.token_hex(16)},

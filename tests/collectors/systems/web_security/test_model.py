@@ -14,6 +14,8 @@ from collectors.systems.web_security.model.csp import (
     nonces,
     parse_policies,
     script_weaknesses,
+    shared_hosts,
+    unquoted_keywords,
 )
 from collectors.systems.web_security.model.pages import enforced_policies, has_nosniff, referrer_policy
 from collectors.systems.web_security.model.reflection import Context, reflected
@@ -40,6 +42,8 @@ def page(body: str = "", kind: str = "text/html; charset=utf-8", **headers: str)
         "script-src unsafe-inline",  # a host of that name
         "default-src *, script-src 'self'",  # both are enforced
         "default-src *; script-src-elem 'self'; script-src-attr 'none'",
+        "script-src 'self' https://*.shop.com",
+        "default-src *; sandbox allow-forms",  # no script runs
     ],
 )
 def test_policies_that_stop_injected_scripts(policy: str) -> None:
@@ -58,10 +62,24 @@ def test_policies_that_stop_injected_scripts(policy: str) -> None:
         ("frame-ancestors 'none'", "does not restrict scripts"),
         ("script-src 'self'; script-src-elem *", "from anywhere"),
         ("script-src 'self'; script-src-attr 'unsafe-inline'", "allows inline scripts"),
+        ("script-src 'self' https://*.com", "from anywhere (https://*.com)"),
+        ("script-src 'self' *.co.uk", "from anywhere (*.co.uk)"),
+        ("default-src\N{NO-BREAK SPACE}'self'", "does not restrict scripts"),
+        ("default-src *; sandbox allow-scripts", "from anywhere (*)"),
     ],
 )
 def test_policies_that_do_not(policy: str, words: str) -> None:
     assert words in " ".join(script_weaknesses(parse_policies([policy])))
+
+
+def test_what_a_policy_trusts_by_mistake() -> None:
+    shared = parse_policies(["script-src 'self' https://unpkg.com *.github.io https://unpkg.com/react@19/"])
+    assert shared_hosts(shared) == ["https://unpkg.com", "*.github.io"]
+    assert shared_hosts((*shared, *parse_policies(["script-src 'self'"]))) == []  # both are enforced
+    assert unquoted_keywords(parse_policies(["default-src self; script-src 'self' Unsafe-Inline"])) == [
+        "unsafe-inline",
+        "self",
+    ]
 
 
 def test_frames_are_limited_by_the_header_that_counts() -> None:
@@ -100,6 +118,13 @@ def test_cookies_are_sessions_by_name_unless_declared() -> None:
     assert [cookie.name for cookie in session_cookies(cookies, None)] == ["connect.sid", "__Host-session"]
     assert [cookie.name for cookie in session_cookies(cookies, "theme")] == ["theme"]
     assert [cookie.broken_prefix for cookie in session_cookies(cookies, None)] == [False, True]
+    deleted = [
+        "sid=x; Max-Age=0",
+        "sid=deleted; expires=Thu, 01-Jan-1970 00:00:01 GMT",
+        "sid=x; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+    ]
+    assert parse_cookies(deleted) == ()
+    assert len(parse_cookies(["sid=x; expires=Fri, 31 Dec 2100 23:59:59 GMT", "sid=x; expires=never"])) == 2
 
 
 def test_forgeries_are_of_the_kind_of_the_token() -> None:
