@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from collectors.shared.decoding import decode
-from collectors.systems.grafana.model import Dashboard, Frames, Health, Panel, panels_of
+from collectors.systems.grafana.model import Dashboard, Frames, Health, Panel, from_library, panels_of
 from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.threads import Threads
@@ -92,11 +92,19 @@ class Grafana(Client[GrafanaSettings]):
         return None if checked.status.upper() == "OK" else one_line(checked.message) or "the check gave no reason"
 
     async def panels(self, uid: str) -> list[Panel] | None:
-        """The panels of a dashboard that have queries; None where there is no such dashboard."""
+        """The panels of a dashboard that have queries; None where there is no such dashboard.
+
+        Raises ProbeError where all of them are kept in library panels, which are not read.
+        """
         reply = await self._http.get(f"/api/dashboards/uid/{quote(uid, safe='')}", expect=(200, 404))
         if reply.status == 404:
             return None
-        return list(panels_of(decode(reply, _Whole).dashboard.panels or []))
+        panels = decode(reply, _Whole).dashboard.panels or []
+        if not (found := list(panels_of(panels))) and from_library(panels):
+            raise ProbeError(
+                f"Grafana's dashboard {uid} has its queries in library panels, which are not read.", Reason.NOT_VERIFIED
+            )
+        return found
 
     async def query(self, queries: list[dict[str, Any]]) -> dict[str, Frames]:
         """What the queries of a panel return for the last hour, by their refId. Reads only.

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Dashboard", "Frames", "Health", "Panel", "has_data", "panels_of", "queries_of", "unfilled"]
+__all__ = ["Dashboard", "Frames", "Health", "Panel", "from_library", "has_data", "panels_of", "queries_of", "unfilled"]
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -28,7 +28,10 @@ class Dashboard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Panel(msgspec.Struct, frozen=True):
-    """One panel and its queries, as the dashboard has them; rows that are folded hold panels."""
+    """One panel and its queries, as the dashboard has them; rows that are folded hold panels.
+
+    `library` names the library panel that has the queries in its place.
+    """
 
     id: int = 0
     title: str = ""
@@ -36,6 +39,7 @@ class Panel(msgspec.Struct, frozen=True):
     datasource: dict[str, Any] | str | None = None
     targets: list[dict[str, Any]] | None = None
     panels: list[Panel] | None = None
+    library: dict[str, Any] | None = msgspec.field(name="libraryPanel", default=None)
 
 
 class Frames(msgspec.Struct, frozen=True):
@@ -52,6 +56,11 @@ def panels_of(panels: list[Panel]) -> Iterator[Panel]:
         yield from panels_of(panel.panels or [])
         if panel.targets:
             yield panel
+
+
+def from_library(panels: list[Panel]) -> bool:
+    """Whether any panel has its queries elsewhere, in a library panel."""
+    return any(panel.library is not None or from_library(panel.panels or []) for panel in panels)
 
 
 _INVENTED = ("grafana", "testdata", "grafana-testdata-datasource", "datasource")

@@ -316,6 +316,9 @@ PANELS = [
 ]  # fmt: skip
 
 
+LIBRARY = [{"id": 1, "type": "row", "panels": [{"id": 5, "libraryPanel": {"uid": "a1", "name": "Errors"}}]}]
+
+
 def frames(*values: float | None) -> dict[str, Any]:
     schema = {"fields": [{"name": "Time", "type": "time"}, {"name": "Value", "type": "number"}]}
     return {"status": 200, "frames": [{"schema": schema, "data": {"values": [[1] * len(values), list(values)]}}]}
@@ -342,6 +345,8 @@ async def test_a_dashboard_shows_data(evidence: Folder, grafana: shown.Grafana) 
         ((200, []), (200, frames(1.0)), Status.FAILED, "has no panel with a query."),
         ((404, []), (200, frames(1.0)), Status.FAILED, "has no dashboard readiness"),
         ((503, []), (200, frames(1.0)), Status.UNKNOWN, ""),
+        ((200, LIBRARY), (200, frames(1.0)), Status.UNKNOWN, "has its queries in library panels"),
+        ((200, [*LIBRARY, *PANELS]), (200, frames(1.0)), Status.OK, ""),
     ):
         code, panels = dashboard
         grafana.replies[path] = (code, {"dashboard": {"panels": panels}})
