@@ -120,8 +120,8 @@ class Lease:
                 timeout=urllib3.Timeout(connect=self._timeout, read=self._timeout),
                 retries=False,
             )
-            answer = json.loads(reply.data) if reply.status not in (404, 409) else {}
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            answer = _object(reply.data) if reply.status not in (404, 409) else {}
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, TypeError) as error:
             self._client = None
             raise Unavailable(f"The Lease {self._name} cannot be {_done(method)}: {_why(error)}.") from None
         if reply.status == 404:
@@ -149,6 +149,7 @@ class Lease:
         return client, namespace, {name: value.strip() for name, value in headers.items()}
 
     def _configure(self) -> tuple[Any, str]:
+        import yaml
         from kubernetes import client
         from kubernetes import config as untyped
 
@@ -166,7 +167,9 @@ class Lease:
                     contexts, current = config.list_kube_config_contexts(file)
                     named = next((one for one in contexts if one["name"] == self._context), current)
                     namespace = named["context"].get("namespace")
-        except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+        except yaml.YAMLError:  # its text may quote a credential
+            raise Unavailable("The cluster's configuration cannot be used: it is not YAML.") from None
+        except (config.ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise Unavailable(f"The cluster's configuration cannot be used: {one_line(error)}.") from None
         made = client.ApiClient(configuration)
         context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
@@ -177,6 +180,13 @@ class Lease:
             context.load_cert_chain(configuration.cert_file, configuration.key_file)
         made.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
         return made, namespace or "default"
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    found = json.loads(body)
+    if not isinstance(found, dict):
+        raise TypeError("the answer is no object")
+    return found
 
 
 def _now() -> str:

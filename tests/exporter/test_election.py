@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from exporter.election import Election, ElectionOptions
-from tests.servers.faults import Proxy
+from tests.servers.faults import Proxy, answering
 from tests.servers.kubernetes import ControlPlane
 from tests.servers.process import LOOPBACK, eventually
 
@@ -200,6 +201,46 @@ async def test_a_deadline_that_passed_while_nothing_ran_ends_the_leadership(
     assert leader.leads
     clock.now += 2
     assert not leader.leads  # at once, also where no code of the election ran: the machine slept
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("token: [canary", "it is not YAML"),
+        ("[canary]", "cannot be used"),
+        ("{}", "cannot be used"),
+        ("canary", "cannot be used"),
+    ],
+)
+async def test_a_kubeconfig_that_is_none_is_reported_and_ends_nothing(tmp_path: Path, text: str, why: str) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(text)
+    _, one = candidate(file, "a", lease="x")
+    assert not await one._attempt()
+    assert why in str(one.error)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (200, b"<html>Log in</html>", "Expecting value"),
+        (200, [1], "the answer is no object"),
+        (503, {"message": "etcd is down."}, "503 etcd is down"),
+        (500, b"null", "the answer is no object"),
+    ],
+)
+async def test_what_is_no_api_server_gives_no_lease(tmp_path: Path, status: int, body: object, why: str) -> None:
+    async with answering(body, status) as (url, _):
+        file = tmp_path / "kubeconfig"
+        cluster = {"name": "a", "cluster": {"server": url}}
+        context = {"name": "a", "context": {"cluster": "a", "user": "a"}}
+        user = {"name": "a", "user": {"token": "canary"}}
+        config = {"clusters": [cluster], "contexts": [context], "users": [user], "current-context": "a"}
+        file.write_text(json.dumps(config))
+        _, one = candidate(file, "a", lease="x")
+        assert not await one._attempt()
+        assert why in str(one.error)
+        assert not one.leads
 
 
 async def test_an_account_without_the_rights_says_so(control_plane: ControlPlane) -> None:
