@@ -205,6 +205,8 @@ def _why(error: BaseException) -> str:
             return "the API server did not answer in time"
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"the certificate was not accepted ({cause.verify_message or cause.reason})"
+        if isinstance(cause, ssl.SSLError):  # whose number is none of the system's
+            return "the TLS handshake failed"
         if isinstance(cause, OSError) and cause.errno and cause.strerror:
             return os.strerror(cause.errno)
         cause = cause.__cause__ or cause.__context__

@@ -53,7 +53,7 @@ _MAKING = 0x63686B6C
 _PRUNE_EVERY = timedelta(hours=1)
 #: As in `exporter.database`: a time that is further ahead was never observed.
 _AHEAD = timedelta(days=36_525)
-_NOT_ALLOWED = "42501"
+_NOT_ALLOWED, _UNDEFINED_TABLE = "42501", "42P01"
 _OBSERVED = (
     "section, item, target, status, summary, measurements, valid_until::text, at::text, duration, error, reason, "
     "fingerprint"
@@ -166,6 +166,7 @@ class SharedDatabase:
         if self._term is None:
             if self._may_lead is None:
                 self.claim()
+                self.fresh = True  # what was observed before could not be written
             return
         with self._writing.transaction() as database:
             found = database.run("select holder, since::text from checklist_writer where term <> %s", (self._term,))
@@ -186,6 +187,10 @@ class SharedDatabase:
             self.claim()
             self.fresh = True
             self._save(transitions, kept)
+        except Unusable as error:
+            if error.code == _UNDEFINED_TABLE:  # they were dropped: the next term makes them again
+                self._term = None
+            raise
         self._prune()
 
     def _save(self, transitions: Sequence[Transition], kept: Mapping[Key, Remembered]) -> None:
@@ -250,6 +255,8 @@ class SharedDatabase:
         """
         with self._reading.transaction() as database:
             if not database.run("select true where to_regclass('checklist_observations') is not null"):
+                if known >= 0:
+                    raise Unusable("its tables are gone")
                 return -1, {}  # no exporter has written yet
             ((revision, form),) = database.run("select revision, format from checklist_writer")
             if form > _FORMAT:

@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from exporter.election import Election, ElectionOptions
-from tests.servers.faults import Proxy, answering
+from tests.servers.faults import Proxy, answering, hanging_up
 from tests.servers.kubernetes import ControlPlane
 from tests.servers.process import LOOPBACK, eventually
 
@@ -241,6 +241,17 @@ async def test_what_is_no_api_server_gives_no_lease(tmp_path: Path, status: int,
         assert not await one._attempt()
         assert why in str(one.error)
         assert not one.leads
+
+
+async def test_a_handshake_that_fails_is_no_error_of_the_system(control_plane: ControlPlane) -> None:
+    async with hanging_up() as (host, port):
+        kubeconfig = await asyncio.to_thread(control_plane.account, url=f"https://{host}:{port}")
+        _, one = candidate(kubeconfig, "a", lease="x")
+        assert not await one._attempt()
+    assert str(one.error) in (
+        "The Lease x cannot be read: the TLS handshake failed.",
+        "The Lease x cannot be read: Connection reset by peer.",
+    )
 
 
 async def test_an_account_without_the_rights_says_so(control_plane: ControlPlane) -> None:

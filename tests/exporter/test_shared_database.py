@@ -153,6 +153,24 @@ async def test_a_database_that_is_gone_at_the_start_is_written_when_it_is_there(
     assert (found.status, found.last_ok, found.observations) == (Status.FAILED, NOW, new.observations)
 
 
+async def test_tables_that_were_dropped_are_made_and_filled_again(instance: Postgres) -> None:
+    dsn = own_database(instance)
+    leader, follower = database(dsn, "a", lambda: True), database(dsn, "b", lambda: False)
+    await asked(leader.save, [], {KEY: remembered()}, [])
+    revision, _ = await asked(follower.since, -1)
+    query(dsn, "drop table checklist_writer, checklist_items, checklist_observations, checklist_transitions")
+    with pytest.raises(Unusable, match="its tables are gone"):
+        await asked(follower.since, revision)
+    with pytest.raises(Unusable, match='relation "checklist_writer" does not exist'):
+        await asked(leader.save, [], {KEY: remembered()}, [])
+    leader.fresh = False
+    await asked(leader.save, [], {KEY: remembered()}, [])
+    assert leader.fresh  # it asks for everything
+    assert await stored(dsn) == {KEY: remembered()}
+    leader.close()
+    follower.close()
+
+
 async def test_a_role_without_the_right_to_make_tables_needs_them_made(instance: Postgres) -> None:
     dsn = own_database(instance)
     name = parse_dsn(dsn)["user"]
