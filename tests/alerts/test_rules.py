@@ -434,6 +434,26 @@ SCENARIOS: dict[str, Scenario] = {
         "ChecklistItemRegressed",
         {39: [], 45: [regressed(10)]},
     ),
+    "the waiver of one replica does not stand for another": Scenario(
+        [
+            exporter(60, POD_0),
+            exporter(60, POD_1),
+            line(("ok", 10), ("waived", 50), where=POD_0),
+            line(("ok", 10), ("failed", 50), where=POD_1),
+        ],
+        "ChecklistItemRegressed",
+        {9: [], 45: [regressed(10, namespace="sre")]},
+    ),
+    "a waiver that every replica has stands": Scenario(
+        [
+            exporter(60, POD_0),
+            exporter(60, POD_1),
+            line(("ok", 10), ("waived", 50), where=POD_0),
+            line(("ok", 10), ("waived", 50), where=POD_1),
+        ],
+        "ChecklistItemRegressed",
+        {45: []},
+    ),
     "a restart that keeps its state is no regression": Scenario(
         [
             exporter(60),
