@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from exporter.catalogue import Entry
 from exporter.causes import Cause, Key, cycle
-from exporter.collector import Collector, Mode
+from exporter.collector import Mode
 from exporter.options_reader import Reader, Where, nearest
 from exporter.plan import Job, PlannedItem
+from exporter.plugins import overrides, things_of
 
 __all__ = ["Given", "Wanted", "built_in", "demand_no_circle", "read", "with_causes"]
 
@@ -69,10 +70,11 @@ def built_in(jobs: Iterable[Job]) -> dict[Key, tuple[Cause, ...]]:
     providers: dict[str, list[tuple[Key, str]]] = defaultdict(list)
     relying: list[tuple[Key, str, str]] = []
     asking: dict[Key, set[str]] = defaultdict(set)
+    broken: set[type] = set()
     for job in jobs:
-        for name, thing in _things(job, provided=True):
+        for name, thing in _things(job, "provides", broken):
             providers[thing].append(((job.section, name), job.target))
-        for name, thing in _things(job, provided=False):
+        for name, thing in _things(job, "relies_on", broken):
             relying.append(((job.section, name), job.target, thing))
         for name, client in job.asks:
             asking[job.section, name].add(client)
@@ -88,15 +90,14 @@ def built_in(jobs: Iterable[Job]) -> dict[Key, tuple[Cause, ...]]:
     return {key: tuple(causes) for key, causes in found.items() if causes}
 
 
-def _things(job: Job, *, provided: bool) -> Iterator[tuple[str, str]]:
-    """Item and name of each thing that the job's items provide, or rely on."""
-    method = job.collector.provides if provided else job.collector.relies_on
-    base = Collector.provides if provided else Collector.relies_on
-    if method.__func__ is base.__func__:  # type: ignore[attr-defined]
-        return
-    for name, things in method(job.target_settings).items():
-        if name in job.items:
-            yield from ((name, thing) for thing in dict.fromkeys(things))
+def _things(job: Job, method: str, broken: set[type]) -> list[tuple[str, str]]:
+    """Item and name of each thing that the job's items provide, or rely on. A `broken` collector is asked no more."""
+    if job.collector in broken or not overrides(job.collector, method):
+        return []
+    found = things_of(job.collector, method, job.target_settings)
+    if found is None:
+        broken.add(job.collector)
+    return [(name, thing) for name, thing in found or () if name in job.items]
 
 
 def demand_no_circle(wanted: Wanted, known: Mapping[Key, Iterable[Cause]], reader: Reader) -> None:
@@ -129,9 +130,10 @@ def with_causes(
     entire: dict[Key, Cause] = {}
 
     def causes(key: Key) -> tuple[Cause, ...]:
-        found = {cause.key: cause for cause in known.get(key, ())}
-        found |= {cause: entire.setdefault(cause, Cause(*cause)) for cause in wanted.get(key, ())}
-        return tuple(cause for cause in found.values() if cause.key in verified)
+        given = wanted.get(key, {})
+        found = [cause for cause in known.get(key, ()) if cause.key not in given]
+        found += [entire.setdefault(cause, Cause(*cause)) for cause in given]
+        return tuple(cause for cause in found if cause.key in verified)
 
     keys = [(line.section, line.item) for line in lines]
     return tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import inspect
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,8 +23,12 @@ __all__ = [
     "is_name",
     "item_contradictions",
     "named",
+    "overrides",
     "plugins",
+    "things_of",
 ]
+
+log = logging.getLogger(__name__)
 
 ENTRY_POINTS = "checklist_exporter.collectors"
 """The entry-point group by which other packages bring collectors: a Collector subclass, or the module that defines one."""
@@ -72,6 +77,21 @@ def _inspected(collector: type[Collector[Any, Any]], section: str, named_point: 
     except Exception as error:  # noqa: BLE001  # code of others, which stops nobody else
         return Plugin(section, None, f"{named_point} cannot be used: it raised {type(error).__name__}.")
     return Plugin(section, collector, " ".join(problems) or None)
+
+
+def overrides(collector: type[Collector[Any, Any]], method: str) -> bool:
+    """Whether a collector has a method of its own, instead of that of `Collector`."""
+    return inspect.getattr_static(collector, method) is not inspect.getattr_static(Collector, method)
+
+
+def things_of(collector: type[Collector[Any, Any]], method: str, target: Target | None) -> list[tuple[str, str]] | None:
+    """What `provides` or `relies_on` of a collector gives for a target: items, each with a thing; None, logged, where it raises."""
+    try:
+        found = getattr(collector, method)(target).items()
+        return [(str(item), str(thing)) for item, things in found for thing in dict.fromkeys(things)]
+    except Exception as error:  # noqa: BLE001  # code of others, which stops nobody else
+        log.warning("%s.%s is not used: it raised %s.", named(collector), method, type(error).__name__)
+        return None
 
 
 def named(kind: type) -> str:

@@ -26,13 +26,16 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def hurried(rules: Mapping[str, Any], times: int) -> dict[str, Any]:
-    """A rule file whose alerts wait, and keep firing, so many times shorter; evaluated every second."""
+    """A rule file whose alerts wait, look back and keep firing so many times shorter; evaluated every second."""
     made = deepcopy(dict(rules))
     for group in made["groups"]:
         group["interval"] = "1s"
         for rule in group["rules"]:
             for key in rule.keys() & {"for", "keep_firing_for"}:
                 rule[key] = f"{_duration(rule[key]) / times / timedelta(milliseconds=1):.0f}ms"
+            rule["expr"] = re.sub(
+                r"(> time\(\) - )(\d+)", lambda found: f"{found[1]}{int(found[2]) / times:g}", rule["expr"]
+            )
     return made
 
 

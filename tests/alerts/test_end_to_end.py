@@ -242,6 +242,9 @@ def test_a_server_that_dies_is_one_alert_that_names_what_depends_on_it(chain: Ch
         pages = chain.received.at("/v2/enqueue")
         return [page["event_action"] for page in pages if page["payload"].get("group") == section]
 
+    restart(chain.prometheus)
+    wait_until(lambda: chain.firing("ChecklistSectionUnseen"), "the alert to go on after a restart of Prometheus", 90)
+    chain.flush()
     assert paged("shop") == paged("smoke_tests") == [], "the cause alone is told"
     chain.redis.start()
     wait_until(lambda: chain.told("ChecklistSectionUnseen")[-1]["status"] == "resolved", "the end to be told", 120)
