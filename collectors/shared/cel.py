@@ -19,7 +19,7 @@ from pydantic import AfterValidator
 
 from exporter.options import format_duration
 from exporter.verdict import ProbeError, Reason
-from exporter.words import listed, one_line
+from exporter.words import counted, listed, one_line
 
 if TYPE_CHECKING:
     from cel_expr_python import cel
@@ -406,7 +406,7 @@ def _shown(value: Any, show_texts: bool) -> str:
         case str() if show_texts and len(value) <= _LONGEST:
             return json.dumps(value, ensure_ascii=False)
         case str():
-            return f"a text of {len(value)} characters"
+            return f"a text of {counted(len(value), 'character')}"
         case list() if show_texts and value and all(isinstance(one, str) for one in value):
             text = json.dumps(value, ensure_ascii=False)
             return text if len(text) <= 2 * _LONGEST else f"a list of {len(value)}"

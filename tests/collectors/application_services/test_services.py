@@ -282,6 +282,9 @@ async def test_connections_to_real_stores(tmp_path: Path) -> None:
             nobody = await see("data_service", line, service.url, **named)
             assert (nobody.status, nobody.reason) == (Status.UNKNOWN, Reason.NOT_VERIFIED)
             assert "has no connection of another" in nobody.summary
+        elsewhere = {"dsn": postgres.dsn(dbname="template1", user="postgres"), "client_name": "backend"}
+        other = await see("data_service", lines["database"], service.url, database_clients=elsewhere)
+        assert other.status is Status.UNKNOWN, other  # what is connected to another database proves nothing of this one
         for option in ("database", "cache"):  # half-open ones stay in the lists
             old: dict[str, Any] = {f"{option}_clients": {**clients[f"{option}_clients"], "active_within": "1s"}}
             line = lines[option]
