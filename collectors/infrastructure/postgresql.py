@@ -40,7 +40,9 @@ from collectors.systems.postgresql.judge.connections import Capacity, judge_conn
 from collectors.systems.postgresql.judge.exporters import judge_exporters
 from collectors.systems.postgresql.judge.failover import judge_patroni
 from collectors.systems.postgresql.judge.health import (
+    GUARDS,
     READ_ONLY,
+    guard_problems,
     judge_instances,
     judge_writes,
     page_problems,
@@ -57,6 +59,7 @@ from collectors.systems.postgresql.judge.replication import (
     COMMIT,
     PATIENCE,
     awaited_problems,
+    capacity_problems,
     commit_problems,
     judge_senders,
     judge_silence,
@@ -261,8 +264,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         primaries with one identifier are a split brain: both take writes, and one of the two histories will be lost. The primary
         must accept writes: no database has run out of transaction ids, default_transaction_read_only is off, and no transaction
         has been left prepared for longer than `max_prepared_age` (a warning). No instance has read a page that failed its
-        checksum. With `pods`, their pods are Ready and do not keep restarting, and their workload has all its replicas; without
-        it pods are not checked.
+        checksum, and all wait for their disks (fsync); other settings that endanger data are warnings. With `pods`, their pods
+        are Ready and do not keep restarting, and their workload has all its replicas; without it pods are not checked.
 
         To fix it: `pg_ctl status` and the server's log on the instance that is named. In a split brain stop the instance that
         was not meant to be promoted at once, and bring it back with pg_rewind. Near wraparound end old transactions, drop
@@ -279,16 +282,21 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
             instances = [session.instance for session in found]
             verdicts.append(judge_instances(instances, len(await self.unseen()), self.target.max_latency, how))
             for session in found:
-                verdicts += await self._damaged(session)
+                verdicts += await self._guarded(session)
         primaries = [session for session in found if not session.instance.identity.in_recovery]
         if len(primaries) == 1:
             verdicts.append(await worst_of(self._takes_writes(primaries[0])))
         return worst(*verdicts)
 
     @staticmethod
-    async def _damaged(session: Session) -> list[Result]:
+    async def _guarded(session: Session) -> list[Result]:
+        """What is, or may become, of an instance's data."""
+        where = session.instance.where
         try:
-            return list(page_problems(session.instance.where, await session.damages()))
+            return [
+                *page_problems(where, await session.damages()),
+                *guard_problems(where, await session.settings(tuple(GUARDS))),
+            ]
         except ProbeError as why:
             return [unobserved(why)]
 
@@ -365,7 +373,10 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
             judge_slots(await primary.slots(), elsewhere | set(self.target.spare_slots), self.target),
         )
         commits = commit_problems(wal, await primary.settings((COMMIT,)), self.target.app_roles)
-        return worst(*verdicts, *commits, *awaited_problems(await primary.awaited_slots()))
+        where, used = primary.instance.where, await primary.sender_slots()
+        return worst(
+            *verdicts, *commits, *capacity_problems(where, used), *awaited_problems(await primary.awaited_slots())
+        )
 
     async def _receivers(self, standbys: Sequence[Session]) -> list[Receiver | None]:
         """How each standby receives; None where it does not say, which its own verdict reports."""

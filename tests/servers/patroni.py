@@ -1,9 +1,9 @@
-"""Patroni from the package index: two members that keep their own consensus (Raft), over PostgreSQL 15."""
+"""Patroni from the package index: members that keep their own consensus (Raft), over PostgreSQL 15."""
 
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -25,12 +25,20 @@ _MINORS = (f".{sys.version_info.minor}", "", ".11", ".12", ".13", ".14")
 class Member(Server):
     """One member: Patroni, and the PostgreSQL that it runs as `instance`."""
 
-    def __init__(self, programs: Programs, directory: Path, name: str, raft: int, partner: int) -> None:
+    def __init__(
+        self,
+        programs: Programs,
+        directory: Path,
+        name: str,
+        raft: int,
+        partners: Sequence[int],
+        tags: Mapping[str, object] | None = None,
+    ) -> None:
         self.instance = Postgres(programs, directory, name)
         self.port = free_port()
         self.url = f"http://{LOOPBACK}:{self.port}"
         configuration = directory / f"{name}.yaml"
-        configuration.write_text(json.dumps(self._configuration(name, raft, partner)))
+        configuration.write_text(json.dumps(self._configuration(name, raft, partners) | {"tags": dict(tags or {})}))
         super().__init__(
             f"patroni-{name}",
             [_interpreter(), "-m", "patroni", configuration],
@@ -40,7 +48,7 @@ class Member(Server):
             user=unprivileged(),
         )
 
-    def _configuration(self, name: str, raft: int, partner: int) -> dict[str, Any]:
+    def _configuration(self, name: str, raft: int, partners: Sequence[int]) -> dict[str, Any]:
         instance = self.instance
         return {
             "scope": "orders",
@@ -49,7 +57,7 @@ class Member(Server):
             "raft": {
                 "data_dir": f"{instance.directory}/raft-{name}",
                 "self_addr": f"{LOOPBACK}:{raft}",
-                "partner_addrs": [f"{LOOPBACK}:{partner}"],
+                "partner_addrs": [f"{LOOPBACK}:{partner}" for partner in partners],
             },
             "bootstrap": {
                 "dcs": {"ttl": 30, "loop_wait": 1, "retry_timeout": 10},
@@ -73,7 +81,7 @@ class Member(Server):
 
 
 class Patroni:
-    """A cluster of two members. `url` is the REST API of one of them, `leader` the PostgreSQL that leads."""
+    """A cluster. `url` is the REST API of one of them, `leader` the PostgreSQL that leads."""
 
     def __init__(self, members: list[Member]) -> None:
         self.url = members[0].url
@@ -177,18 +185,33 @@ def _runs(interpreter: str) -> bool:
     return True
 
 
+def members(stack: ExitStack, count: int, *, tags: Mapping[str, Mapping[str, object]] | None = None) -> list[Member]:
+    """Members `one`, `two`, … of one cluster in a folder that the stack removes; some with tags. They are not started."""
+    directory = stack.enter_context(scratch("patroni", unprivileged()))
+    ports = {name: free_port() for name in ("one", "two", "three")[:count]}
+    programs = postgresql_15()
+    return [
+        Member(
+            programs,
+            directory,
+            name,
+            port,
+            [other for other in ports.values() if other != port],
+            (tags or {}).get(name),
+        )
+        for name, port in ports.items()
+    ]
+
+
 @pytest.fixture(scope="session")
 @shared
 def patroni() -> Iterator[Patroni]:
     """A leader and a standby under Patroni; the leader has the collector's role and database."""
     with ExitStack() as stack:
-        directory = stack.enter_context(scratch("patroni", unprivileged()))
-        ports = free_port(), free_port()
-        programs = postgresql_15()
-        members = [Member(programs, directory, "one", *ports), Member(programs, directory, "two", *reversed(ports))]
-        for member in members:
+        pair = members(stack, 2)
+        for member in pair:
             stack.enter_context(member)
-        cluster = Patroni(members)
+        cluster = Patroni(pair)
         wait_until(cluster.following, "the standby to stream under Patroni", 90)
         create_monitor(cluster.leader)
         yield cluster

@@ -40,6 +40,7 @@ from tests.collectors.infrastructure.test_postgresql_states import (
 from tests.servers.exporters import postgres_exporter
 from tests.servers.faults import Proxy, serving
 from tests.servers.patroni import Patroni
+from tests.servers.patroni import members as patroni_members
 from tests.servers.pgbackrest import Repository
 from tests.servers.pgbouncer import APPLICATION, PgBouncer
 from tests.servers.postgresql import (
@@ -222,7 +223,7 @@ async def test_segments_of_another_size(tmp_path: Path) -> None:
         )
         with (instance.data / "postgresql.conf").open("a") as file:
             file.write(
-                f"listen_addresses = '{LOOPBACK}'\nfsync = off\narchive_mode = on\nmin_wal_size = 2MB\n"
+                f"listen_addresses = '{LOOPBACK}'\narchive_mode = on\nmin_wal_size = 2MB\n"
                 f"shared_preload_libraries = 'pg_stat_statements'\narchive_command = '{repository.archive_command}'\n"
             )
         stack.enter_context(instance)
@@ -465,6 +466,65 @@ async def test_a_transaction_that_is_left_prepared(postgresql: Programs) -> None
         seen = await until(lambda: see(instance.dsn(), "pods_healthy", max_prepared_age="1s"), Status.WARNING)
     assert "Transaction 'abandoned' in database orders of " in seen.summary
     assert seen.summary.endswith("by role postgres (limit 1s) and keeps its locks: COMMIT or ROLLBACK PREPARED.")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status", "words"),
+    [
+        ("fsync", "off", "failed", "does not wait for its disk"),
+        ("full_page_writes", "off", "warning", "cannot repair pages that a crash left half written"),
+        ("autovacuum", "off", "warning", "vacuums nothing by itself"),
+        ("track_counts", "off", "warning", "vacuums nothing by itself"),
+        ("zero_damaged_pages", "on", "warning", "replaces damaged pages by empty ones"),
+        ("ignore_checksum_failure", "on", "warning", "reads pages that failed their checksum"),
+    ],
+)
+async def test_a_setting_that_endangers_data(pair: Cluster, name: str, value: str, status: str, words: str) -> None:
+    for instance in (pair.primary, pair.standby):
+        with instance.setting(**{name: value}):
+            assert instance.query(f"SHOW {name}") == [(value,)]
+            result = await see(pair.dsn, "pods_healthy")
+        told(result, status, f"{LOOPBACK}:{instance.port}/orders {words} ({name} is {value}): ")
+    told(await see(pair.dsn, "pods_healthy"), "ok")
+
+
+async def test_a_primary_that_takes_no_more_standbys() -> None:
+    with cluster(postgresql_15(), max_wal_senders="2") as pair:
+        told(await see(pair.dsn, "replication_operational"), "ok")
+        pair.primary.query("ALTER SYSTEM SET max_wal_senders = 1")
+        pair.primary.stop()
+        pair.primary.start()
+        await eventually(
+            lambda: pair.primary.query("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'"), "the standby"
+        )
+        with pytest.raises(psycopg.OperationalError, match="exceeds max_wal_senders"):
+            pair.primary.connect(replication="true")
+        full = await until(lambda: see(pair.dsn, "replication_operational"), Status.WARNING)
+    assert full.summary == (
+        f"{LOOPBACK}:{pair.primary.port}/orders refuses further standbys and backups: 1 of 1 WAL sender in use (max_wal_senders)."
+    )
+
+
+async def test_a_cascading_member_of_patroni(tmp_path: Path) -> None:
+    """Patroni 4 keeps a slot on every member for all others; that of one which follows another member is inactive."""
+    with ExitStack() as stack:
+        tags = {"two": {"nofailover": True}, "three": {"nofailover": True, "replicatefrom": "two"}}  # one leads
+        members = patroni_members(stack, 3, tags=tags)
+        for member in members:
+            stack.enter_context(member)
+        patroni, (_, two, three) = Patroni(members), members
+        served = "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'"
+        wait_until(lambda: two.instance.query(served) == [("three",)], "the third member to follow the second", 90)
+        create_monitor(patroni.leader)
+        slot = "SELECT active FROM pg_replication_slots WHERE slot_name = 'three'"
+        wait_until(lambda: patroni.leader.query(slot) == [(False,)], "the leader's slot for it")
+        options: dict[str, Any] = {"patroni": {"url": patroni.url}}
+        for dsn in (patroni.leader.dsn(two.instance), patroni.leader.dsn(two.instance, three.instance)):
+            result = await until(partial(see, dsn, "replication_operational", **options), Status.OK)
+            assert "2 replication slots are in order." in result.summary
+        told(
+            await see(patroni.leader.dsn(two.instance), "replication_operational"), "failed", "slot three is not active"
+        )
 
 
 # Exporters that do not see all

@@ -23,6 +23,7 @@ from collectors.systems.postgresql.model.instance import (
     Prepared,
     Receiver,
     Sender,
+    SenderSlots,
     Slot,
     Wal,
 )
@@ -148,6 +149,14 @@ class Session:
                       pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::float8 AS retained_bytes,
                       pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::float8 AS unconfirmed_bytes
                FROM pg_replication_slots WHERE NOT temporary ORDER BY slot_name""",
+        )
+
+    async def sender_slots(self) -> SenderSlots:
+        """How many processes it has that send WAL, and how many it may have."""
+        return await self._connection.one(
+            SenderSlots,
+            """SELECT count(*) AS used, current_setting('max_wal_senders')::int AS most
+               FROM pg_stat_activity WHERE backend_type = 'walsender'""",
         )
 
     async def waiting_commits(self) -> set[str]:

@@ -13,9 +13,31 @@ from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_length
 
-__all__ = ["READ_ONLY", "judge_instances", "judge_writes", "page_problems", "prepared_problems"]
+__all__ = [
+    "GUARDS",
+    "READ_ONLY",
+    "guard_problems",
+    "judge_instances",
+    "judge_writes",
+    "page_problems",
+    "prepared_problems",
+]
 
 READ_ONLY = "default_transaction_read_only"
+
+#: What keeps data whole, by setting: the value that it has by default, and what it means where it has the other one.
+GUARDS = {
+    "fsync": ("on", "does not wait for its disk", "a power failure may damage all of its data"),
+    "full_page_writes": (
+        "on",
+        "cannot repair pages that a crash left half written",
+        "only some file systems prevent those",
+    ),
+    "autovacuum": ("on", "vacuums nothing by itself", "its tables grow until it refuses writes"),
+    "track_counts": ("on", "vacuums nothing by itself", "its tables grow until it refuses writes"),
+    "zero_damaged_pages": ("off", "replaces damaged pages by empty ones", "their rows are lost without an error"),
+    "ignore_checksum_failure": ("off", "reads pages that failed their checksum", "damage spreads without an error"),
+}
 
 #: Ids after which PostgreSQL refuses to give out more, and from which on it warns; vacuum hurries (vacuum_failsafe_age) before.
 _STOP, _WARN, _HURRY = 2**31 - 3_000_000, 2**31 - 40_000_000, 1_600_000_000
@@ -84,6 +106,15 @@ def page_problems(where: str, damages: Iterable[Damage]) -> Iterator[Result]:
             f"Data of {where} is damaged: {pages} of {damage.database} failed the checksum when read.",
             reason=Reason.INVALID,
         )
+
+
+def guard_problems(where: str, settings: Settings) -> Iterator[Result]:
+    """Whether an instance does what keeps its data whole. Without fsync nothing that it acknowledged is safe."""
+    for name, (safe, does, so) in GUARDS.items():
+        value = settings.value(name, default=safe)
+        if value != safe:
+            summary = f"{where} {does} ({name} is {value}): {so}."
+            yield failed(summary, reason=Reason.MISCONFIGURED) if name == "fsync" else warning(summary)
 
 
 def judge_writes(where: str, freezes: Sequence[Freeze], settings: Settings, roles: Iterable[str]) -> Result:

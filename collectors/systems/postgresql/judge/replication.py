@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from collectors.shared.verdicts import verdict
-from collectors.systems.postgresql.model.instance import AwaitedSlot, Sender, Slot, Standby, Wal, Written
+from collectors.systems.postgresql.model.instance import AwaitedSlot, Sender, SenderSlots, Slot, Standby, Wal, Written
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.settings import Settings
 from exporter.options import format_duration
@@ -23,6 +23,7 @@ __all__ = [
     "COMMIT",
     "PATIENCE",
     "awaited_problems",
+    "capacity_problems",
     "commit_problems",
     "judge_senders",
     "judge_silence",
@@ -276,6 +277,15 @@ def commit_problems(wal: Wal, settings: Settings, roles: Collection[str]) -> Ite
                 f"synchronous_standby_names is {wal.synchronous_standby_names!r}, but commits of {found.scope()} do not wait "
                 f"({COMMIT} {found.value})."
             )
+
+
+def capacity_problems(where: str, senders: SenderSlots) -> Iterator[Result]:
+    """Whether another standby, subscriber or backup could connect; one that lost its connection could not come back in time."""
+    if senders.used >= senders.most > 0:
+        yield warning(
+            f"{where} refuses further standbys and backups: {senders.used} of {counted(senders.most, 'WAL sender')} in use "
+            "(max_wal_senders)."
+        )
 
 
 def awaited_problems(slots: Iterable[AwaitedSlot]) -> Iterator[Result]:

@@ -25,6 +25,7 @@ __all__ = [
     "Prepared",
     "Receiver",
     "Sender",
+    "SenderSlots",
     "Slot",
     "Standby",
     "Wal",
@@ -133,6 +134,14 @@ class Sender:
     flush_lag: float | None
     replay_lag: float | None
     slot: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SenderSlots:
+    """How many processes send WAL, to standbys, subscribers and backups, and how many may (max_wal_senders)."""
+
+    used: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
