@@ -690,7 +690,7 @@ def filter_problems(
 def _never(wanted: str, stream: StreamInfo) -> bool:
     """Whether no message of a stream can have the subject, as far as its own subjects show."""
     config = stream.config
-    if config.mirror or config.sources or not config.subjects:
+    if config.mirror or config.sources or config.subject_transform or not config.subjects:
         return False
     return not any(overlap(wanted, subject) for subject in config.subjects)
 
@@ -776,7 +776,7 @@ def group_problems(what: str, group: Group, size: int, limits: NatsLimits) -> It
                 f"{what} has its replica on {replica.name} {behind} behind (limit {limits.max_lag}).",
                 reason=Reason.LIMIT,
             )
-        elif not replica.current:
+        elif not replica.current and not replica.lag:  # each message that it is behind at this moment makes it so
             yield failed(f"{what} has its replica on {replica.name} not current.", reason=Reason.DOWN)
 
 

@@ -317,6 +317,7 @@ class Copies(Document, frozen=True):
     subjects: tuple[str, ...] | None = ()
     mirror: Filtered | None = None
     sources: tuple[Filtered, ...] | None = ()
+    subject_transform: Any = None
     storage: str = "file"
     num_replicas: int = 1
     discard: str = "old"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import resource
@@ -694,6 +695,48 @@ async def test_limits_whose_unit_was_forgotten(node: Nats) -> None:
     assert tiny.status is Status.WARNING
     for limit in ("no more than 10 bytes (max_bytes", "more than 64 bytes (max_msg_size", "for 100ms (max_age"):
         assert limit in tiny.summary
+
+
+# -- what is as it should be
+
+
+async def test_a_cluster_that_is_busy_keeps_up(tmp_path: Path) -> None:
+    """Its followers are not `current` whenever a message is on its way to them."""
+    with cluster(tmp_path) as nodes:
+        async with stream(nodes[0], "orders") as jetstream:
+            await becomes(REPLICATION, "has 3 copies that keep up", Status.OK, *nodes)
+            behind: list[dict[str, Any]] = []
+
+            async def write() -> None:
+                while True:
+                    await asyncio.gather(*(jetstream.publish("orders.new", b"") for _ in range(20)))
+
+            writing = asyncio.create_task(write())
+            try:
+                async with client(nodes[1]) as other:
+
+                    async def is_behind() -> bool:
+                        reply = await other._nc.request("$JS.API.STREAM.INFO.orders", b"")
+                        behind[:] = [one for one in json.loads(reply.data)["cluster"]["replicas"] if not one["current"]]
+                        return bool(behind)
+
+                    for _ in range(10):
+                        await eventually(is_behind, "a follower that is not current")
+                        assert behind[0]["lag"] > 0
+                        assert "not current" not in (await see(REPLICATION, *nodes)).summary
+            finally:
+                writing.cancel()
+
+
+async def test_subjects_that_a_stream_rewrites(node: Nats) -> None:
+    async with client(node) as jetstream:
+        config = {"name": "in", "subjects": ["in.>"], "subject_transform": {"src": "in.>", "dest": "out.>"}}
+        made = {"storage": "file", "retention": "limits", "num_replicas": 1}
+        await jetstream._nc.request("$JS.API.STREAM.CREATE.in", json.dumps(config | made).encode())
+        await jetstream.add_consumer("in", ConsumerConfig(durable_name="out", filter_subject="out.*"))
+        await jetstream.publish("in.x", b"")
+        assert (await jetstream.consumer_info("in", "out")).num_pending == 1
+        assert (await see(REPLICATION, node, min_replicas=1)).status is Status.OK
 
 
 # -- what the servers of a cluster allow

@@ -468,24 +468,30 @@ async def test_a_transaction_that_is_left_prepared(postgresql: Programs) -> None
     assert seen.summary.endswith("by role postgres (limit 1s) and keeps its locks: COMMIT or ROLLBACK PREPARED.")
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "status", "words"),
-    [
+async def test_settings_that_endanger_data(pair: Cluster) -> None:
+    at = f"{LOOPBACK}:{pair.primary.port}/orders"
+    for name, value, status, words in (
         ("fsync", "off", "failed", "does not wait for its disk"),
         ("full_page_writes", "off", "warning", "cannot repair pages that a crash left half written"),
         ("autovacuum", "off", "warning", "vacuums nothing by itself"),
         ("track_counts", "off", "warning", "vacuums nothing by itself"),
-        ("zero_damaged_pages", "on", "warning", "replaces damaged pages by empty ones"),
         ("ignore_checksum_failure", "on", "warning", "reads pages that failed their checksum"),
-    ],
-)
-async def test_a_setting_that_endangers_data(pair: Cluster, name: str, value: str, status: str, words: str) -> None:
-    for instance in (pair.primary, pair.standby):
-        with instance.setting(**{name: value}):
-            assert instance.query(f"SHOW {name}") == [(value,)]
-            result = await see(pair.dsn, "pods_healthy")
-        told(result, status, f"{LOOPBACK}:{instance.port}/orders {words} ({name} is {value}): ")
+    ):
+        with pair.primary.setting(**{name: value}):
+            assert pair.primary.query(f"SHOW {name}") == [(value,)]
+            told(await see(pair.primary.dsn(), "pods_healthy"), status, f"{at} {words} ({name} is {value}): ")
+    with pair.standby.setting(fsync="off"):
+        result = await see(pair.dsn, "pods_healthy")
+    told(result, "failed", f"{LOOPBACK}:{pair.standby.port}/orders does not wait for its disk (fsync is off): ")
     told(await see(pair.dsn, "pods_healthy"), "ok")
+
+
+async def test_a_database_that_loses_rows_of_damaged_pages(pair: Cluster) -> None:
+    name = "zero_damaged_pages"
+    with pair.primary.statements(f"ALTER DATABASE orders SET {name} = true", f"ALTER DATABASE orders RESET {name}"):
+        assert pair.primary.query(f"SHOW {name}", "orders") == [("on",)]
+        result = await see(pair.primary.dsn(), "pods_healthy")
+    told(result, "warning", f"replaces damaged pages by empty ones ({name} is true for database orders)")
 
 
 async def test_a_primary_that_takes_no_more_standbys() -> None:
@@ -508,7 +514,10 @@ async def test_a_primary_that_takes_no_more_standbys() -> None:
 async def test_a_cascading_member_of_patroni(tmp_path: Path) -> None:
     """Patroni 4 keeps a slot on every member for all others; that of one which follows another member is inactive."""
     with ExitStack() as stack:
-        tags = {"two": {"nofailover": True}, "three": {"nofailover": True, "replicatefrom": "two"}}  # one leads
+        tags: dict[str, dict[str, object]] = {
+            "two": {"nofailover": True},
+            "three": {"nofailover": True, "replicatefrom": "two"},
+        }  # one leads
         members = patroni_members(stack, 3, tags=tags)
         for member in members:
             stack.enter_context(member)

@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 READ_ONLY = "default_transaction_read_only"
+_ON = ("on", "true", "yes", "1")
 
 #: What keeps data whole, by setting: the value that it has by default, and what it means where it has the other one.
 GUARDS = {
@@ -111,10 +112,12 @@ def page_problems(where: str, damages: Iterable[Damage]) -> Iterator[Result]:
 def guard_problems(where: str, settings: Settings) -> Iterator[Result]:
     """Whether an instance does what keeps its data whole. Without fsync nothing that it acknowledged is safe."""
     for name, (safe, does, so) in GUARDS.items():
-        value = settings.value(name, default=safe)
-        if value != safe:
-            summary = f"{where} {does} ({name} is {value}): {so}."
-            yield failed(summary, reason=Reason.MISCONFIGURED) if name == "fsync" else warning(summary)
+        for setting in settings.everywhere(name):
+            # A database or role has what was written for it: `on`, `true` and `1` are the same.
+            if (setting.value.lower() in _ON) is not (safe == "on"):
+                whose = f" for {setting.scope()}" if setting.database or setting.role else ""
+                summary = f"{where} {does} ({name} is {setting.value}{whose}): {so}."
+                yield failed(summary, reason=Reason.MISCONFIGURED) if name == "fsync" else warning(summary)
 
 
 def judge_writes(where: str, freezes: Sequence[Freeze], settings: Settings, roles: Iterable[str]) -> Result:
@@ -145,7 +148,7 @@ def _write_problems(
             )
     for role in (*roles,) or (None,):
         found = settings.effective(READ_ONLY, settings.database, role)
-        if found is not None and found.value.lower() in ("on", "true", "yes", "1"):
+        if found is not None and found.value.lower() in _ON:
             yield failed(f"{where} refuses writes: {READ_ONLY} is on for {found.scope()}.", reason=Reason.MISCONFIGURED)
     for freeze in freezes:
         age = max(freeze.xid_age, freeze.mxid_age)
