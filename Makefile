@@ -7,7 +7,7 @@ UV ?= uv
 VENV ?= .venv
 # Many tests wait for real servers, so there are more workers than cores; more than eight would compete for memory.
 WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); \
-	echo $$((cores < 4 ? cores + (cores + 1) / 2 : cores < 8 ? cores : 8)))
+	echo $$((cores < 2 ? 2 : cores < 4 ? 4 : cores < 8 ? cores : 8)))
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check

@@ -30,7 +30,7 @@ STATUSES = ("not_applicable", "ok", "warning", "waived", "unknown", "failed")
 
 
 def select(metric: str, *matchers: str) -> str:
-    """A selector of what the chosen exporters tell."""
+    """A selector of what the chosen exporters show."""
     return f"{metric}{{{', '.join((*_CHOSEN, *matchers))}}}"
 
 

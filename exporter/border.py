@@ -32,7 +32,7 @@ __all__ = [
 
 #: Characters of a sentence that are shown.
 MAX_SENTENCE = 1000
-#: Characters of a text that are looked at; a longer one is a mistake of whoever made it.
+#: Characters of a text that are checked; a longer one is a mistake of whoever made it.
 MAX_TEXT = 65_536
 MAX_MEASUREMENTS = 100
 MAX_NAME = 100

@@ -337,7 +337,7 @@ class Collector(Generic[SettingsT, TargetT]):
     """Verifies one section of the checklist. One instance is one run, on one target.
 
     A subclass lives in `collectors/<group>/<section>.py`, whose docstring is the section's heading, verbatim. It sets `Settings`
-    (and `Target`, when it looks at targets), declares items with `@item` and facts with `@fetched`. `rights` tells how to
+    (and `Target`, when it looks at targets), declares items with `@item` and facts with `@fetched`. `rights` shows how to
     create the least privileged account it needs; `list` prints it.
     """
 

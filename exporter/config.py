@@ -329,7 +329,7 @@ class _Loader:
                 yield Problem(self._reader.file, 1, 1, "", f"a plug-in is broken, its lines are unknown: {why}")
 
     def _checklist(self) -> Checklist:
-        """The checklist, even where something else in the file is wrong: what is wrong in it is told with the rest."""
+        """The checklist, even where something else in the file is wrong: what is wrong in it is reported with the rest."""
         chosen = self._reader.read(str, ("checklist",)) if "checklist" in self._values else BUILTIN
         self._trusted &= chosen is not None
         if chosen in (None, BUILTIN):

@@ -47,7 +47,7 @@ __all__ = ["ServeOptions", "serve"]
 
 log = logging.getLogger(__name__)
 
-#: How often files that change by themselves (evidence, rotated secrets) are looked at.
+#: How often files that change by themselves (evidence, rotated secrets) are checked.
 WATCH_SECONDS = 2.0
 #: A reload that takes longer is given up: a file, or the evidence's folder, does not answer. The next one tries again.
 RELOAD_SECONDS = 120.0
@@ -86,7 +86,7 @@ async def serve(options: ServeOptions) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises ConfigError or CatalogueError when the configuration cannot be used, ListenError when an address cannot be had,
-    and whatever ended one of the parts that must not end, for a supervisor to start the process anew.
+    and whatever ended one of the parts that must not end, for a supervisor to start the process again.
     """
     health = Health(version("checklist-exporter"), started_at=utc_now())
     changed = asyncio.Event()
@@ -287,7 +287,7 @@ class _Daemon:
         self._health.history_error = self.history.trouble or (self._replica.trouble if self._replica else None)
 
     def _last_runs(self) -> dict[str, datetime]:
-        """When each job last ran before the restart, for those whose last run still speaks of what is configured now.
+        """When each job last ran before the restart, for those whose last run is still about what is configured now.
 
         That is not so when one of its items is new or a file of the configuration was written since, nor of evidence, which
         may be bound to a release that the environment names.
@@ -343,7 +343,7 @@ class _Daemon:
         task.add_done_callback(self._reloads.discard)
 
     async def reload(self) -> str | None:
-        """Load the configuration anew and take it over; returns why not when it cannot be used: then the last good one stays."""
+        """Load the configuration again and take it over; returns why not when it cannot be used: then the last good one stays."""
         async with self._reloading:
             before = self.engine.loaded
             try:
@@ -415,7 +415,7 @@ def _takes_evidence(job: Job) -> bool:
 
 
 def _stamps(files: Iterable[Path]) -> dict[Path, tuple[int, int, int] | None]:
-    """What tells whether a file is another one than before."""
+    """What shows whether a file is another one than before."""
     stamps: dict[Path, tuple[int, int, int] | None] = {}
     for file in files:
         try:

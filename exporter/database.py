@@ -310,7 +310,7 @@ class Database:
     # -- writing
 
     def save(self, transitions: Sequence[Transition], kept: Mapping[Key, Remembered], bad: Iterable[Any]) -> None:
-        """Write these in one go: a row for each transition, for each item, and for each target that was looked at."""
+        """Write these in one go: a row for each transition, for each item, and for each target that was checked."""
         database = self.connect()
         ids = list(dict.fromkeys(bad))
         rows = [row for number in ids for row in _rows(database, "select * from transitions where id is ?", (number,))]

@@ -79,7 +79,7 @@ class _Noted(Mapping[str, Client[Any]]):
 
 
 class Engine:
-    """Verifies what a configuration asks for, one job at a time; the state tells what was seen.
+    """Verifies what a configuration asks for, one job at a time; the state shows what was seen.
 
     `history` is where the state outlives the process; in memory when it is None. `commands` allows to run those that the
     configuration has, and `traces` keeps what runs ask. Must be made in a running event loop.
@@ -135,7 +135,7 @@ class Engine:
     async def replace(self, loaded: Loaded) -> Mapping[str, datetime]:
         """Take over another configuration: clients and items that did not change keep their connections and their state.
 
-        Targets that are new, or configured in another way, or seen through a client that is, are looked at first, so that no line
+        Targets that are new, or configured in another way, or seen through a client that is, are checked first, so that no line
         that passes is called unknown only because the configuration was written; returns when, by job. Runs under way end, but
         those that began with other settings than hold now change nothing. Cancelled before it is in force, it changes nothing.
         """

@@ -40,7 +40,7 @@ Ts = TypeVarTuple("Ts")
 
 #: Seconds between two renderings; also how old the exporter's own metrics may be.
 PACE = 1.0
-#: Seconds by which the bytes may be older than the state before a scrape is told so instead of being sent them.
+#: Seconds by which the bytes may be older than the state before a scrape is refused instead of being sent them.
 STALE = 10.0
 #: Seconds that a rendering may take which gets on all the time.
 SLOW = 60.0

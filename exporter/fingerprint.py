@@ -1,4 +1,4 @@
-"""What tells, after a restart, whether a result was observed with the settings that hold now."""
+"""What shows, after a restart, whether a result was observed with the settings that hold now."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Health:
         return f"This replica last read the leader's results {age:.0f} s ago (limit {limit:.0f} s): they may be out of date."
 
     def troubles(self, now: datetime, tick_limit: float = 30.0) -> list[str]:
-        """One full sentence for all that keeps the exporter from telling the truth, and that a restart mends.
+        """One full sentence for all that keeps the exporter from telling the truth, and that a restart fixes.
 
         `tick_limit` is the age in seconds from which the scheduler counts as stalled.
         """

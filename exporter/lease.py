@@ -129,13 +129,13 @@ class Lease:
         if reply.status == 409:
             raise Changed
         if reply.status >= 300:
-            self._client = None  # credentials are read anew
+            self._client = None  # credentials are read again
             why = one_line(answer.get("message") or "an error without a message")
             raise Unavailable(f"The Lease {self._name} cannot be {_done(method)}: {reply.status} {why}.")
         return Record(answer)
 
     def _configured(self) -> tuple[Any, str, dict[str, str]]:
-        """The official client, the namespace, and the headers of a request: credentials that expire are read anew by the client."""
+        """The official client, the namespace, and the headers of a request: the client reads those that expire again."""
         with self._lock:
             if self._client is None:
                 self._client = self._configure()

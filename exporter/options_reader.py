@@ -407,7 +407,7 @@ def _content(path: Path, name: str) -> tuple[str, str]:
 
 
 def _secrets(text: str) -> set[str]:
-    """A secret and the passwords inside it: a connection string's password may be told without the rest."""
+    """A secret and the passwords inside it: a connection string's password may be shown without the rest."""
     found = {text, *(match[match.lastindex or 0] for match in _PASSWORD.finditer(text))}
     with suppress(ValueError):  # it only looks like an address
         password = urlsplit(text).password or ""

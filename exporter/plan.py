@@ -161,7 +161,7 @@ class Job:
 
     @property
     def asks(self) -> Iterator[tuple[str, str]]:
-        """Its items with the shared client that each asks as it is configured, where the item's needs tell."""
+        """Its items with the shared client that each asks as it is configured, where the item's needs show."""
         declared = self.collector.items()
         for name in self.items:
             for need in declared[name].needs:

@@ -54,7 +54,7 @@ class Proposals:
         return [self._entries[index] for _, index in sorted(scored)[:most]]
 
     def _score(self, title: str, own: frozenset[str], heading: str, index: int) -> float:
-        """From 0 to 1: the words that both have, weighed by how rare they are, and how alike they are spelled."""
+        """From 0 to 1: the words that both have, weighed by how rare they are, and how similarly they are spelled."""
         entry = self._entries[index]
         line = _stems(entry.line)
         both = self._weight(own & line) + self._weight((own & self._words[index]) - line) / 2

@@ -83,7 +83,7 @@ class Transaction:
 
 
 class Session:
-    """One connection, made when it is needed, and made anew after every error. Any thread may use it; they take turns."""
+    """One connection, made when it is needed, and made again after every error. Any thread may use it; they take turns."""
 
     def __init__(self, parameters: dict[str, str], *, begin: str) -> None:
         self.parameters = parameters

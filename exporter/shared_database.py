@@ -318,7 +318,7 @@ class SharedDatabase:
         return found, []
 
     def failed(self, error: Exception) -> None:
-        """Nothing: a connection is made anew after every error."""
+        """Nothing: a connection is made again after every error."""
 
     def close(self) -> None:
         """Let go of the connections."""

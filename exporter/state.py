@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 class Observation:
     """What one run saw of one item on one target. `duration` is in seconds; `error` says that it raised instead of judging.
 
-    A line that is only not configured raises, too, and is no error. `fingerprint` tells what it was made with: the job's settings,
+    A line that is only not configured raises, too, and is no error. `fingerprint` shows what it was made with: the job's settings,
     the shared clients that it used, and evidence.
     """
 
@@ -158,7 +158,7 @@ _SKEW = timedelta(seconds=30)
 
 
 class _Entry:
-    """One item: what was observed of it, and what that is worth. News of one target costs the same however many there are."""
+    """One item: what was observed of it, and what that counts for. News of one target costs the same however many there are."""
 
     __slots__ = (
         "_counts",
@@ -277,7 +277,7 @@ class _Entry:
 
     @property
     def next_change(self) -> datetime | None:
-        """When time alone changes what an observation is worth."""
+        """When time alone changes what an observation counts for."""
         while self._due and ((held := self.held.get(self._due[0][1])) is None or held.until != self._due[0][0]):
             heapq.heappop(self._due)  # of an observation that another one followed
         return self._due[0][0] if self._due else None
@@ -328,7 +328,7 @@ class _Entry:
 
     @property
     def observed(self) -> bool:
-        """Whether all of its targets were looked at."""
+        """Whether all of its targets were checked."""
         return len(self.observations) == len(self.held)
 
     def telling(self, status: Status) -> Iterator[_Held]:
@@ -546,7 +546,7 @@ class State:
         return _of_these_settings(known, key, self._prints, plan.sources)
 
     def _wake(self, key: Key, entry: _Entry, now: datetime) -> None:
-        """See to it that an entry is looked at again when time alone changes it."""
+        """See to it that an entry is checked again when time alone changes it."""
         due = entry.changes_at(now)
         if entry.runs == 0 and entry.observations:
             # Known from before a restart: its first run may come before its age counts as a change.

@@ -42,7 +42,7 @@ class Storage(Protocol):
     pace: float
     """Seconds between two writes."""
     fresh: bool
-    """Whether it was made anew since `load` or `save` last asked: what was in it before has to be written again."""
+    """Whether it was made again since `load` or `save` last asked: what was in it before has to be written again."""
     notice: Callable[[str], None]
     """Called with a full sentence for each thing that somebody should know of."""
 

@@ -169,7 +169,7 @@ class CustomLine(Options):
 
     @property
     def probe(self) -> Probe | None:
-        """What is looked at to verify the line, if it is that."""
+        """What is checked to verify the line, if it is that."""
         return next((probe for _, probe in self._probes()), None)
 
     @property

@@ -534,7 +534,7 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue. With `
         return problems
 
     async def _reviewed(self) -> Sequence[Workload]:
-        """The workloads whose accounts are looked at."""
+        """The workloads whose accounts are checked."""
         return await self.workloads() if self.target.review_accounts else ()
 
     async def _excess(self, account: tuple[str, str]) -> Result | None:

@@ -258,7 +258,7 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         return await pulled(targets, self.settings.registries, await self._nodes(), known, self.settings.layers_every)
 
     async def _nodes(self) -> Nodes:
-        """What the nodes tell of their platforms and images. Raises ProbeError where they must be listed and were not."""
+        """What the nodes report on their platforms and images. Raises ProbeError where they must be listed and were not."""
         own = frozenset(self.settings.rollback_platforms)
         try:
             nodes = (await self.client(Kubernetes).list(PULLED)).items
@@ -363,7 +363,7 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         ahead = options.model_copy(update={"look_ahead": min(end - start, _MOST_AHEAD)})
         rosters = await read_rosters(ahead, start)
         judged = judge_rosters(rosters, ahead)
-        if judged.status is Status.WARNING:  # a gap in the window, which is all that was looked at
+        if judged.status is Status.WARNING:  # a gap in the window, which is all that was checked
             return replace(failed(judged.summary, reason=Reason.MISSING), measurements=judged.measurements)
         if judged.status is Status.OK and start > now and any(roster.since == roster.until for roster in rosters):
             return replace(

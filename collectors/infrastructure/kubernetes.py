@@ -183,7 +183,7 @@ class KubernetesCluster(OfCluster[ClusterSettings, KubernetesTarget]):
         )
 
     async def _git_version(self) -> str:
-        """The API server's version. Raises ProbeError when it does not tell."""
+        """The API server's version. Raises ProbeError when it does not report it."""
         reply = await self.client(Kubernetes).get("/version")
         try:
             if reply.status == 200:

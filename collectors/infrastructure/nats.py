@@ -317,7 +317,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
 
     @staticmethod
     async def _illness(http: Http) -> str | None:
-        """Why a server calls itself unhealthy, if it does. Raises ProbeError when it does not tell.
+        """Why a server calls itself unhealthy, if it does. Raises ProbeError when it does not report it.
 
         It takes a millisecond for a look at itself. Short of CPU time it finds that over before it has begun, and answers that it
         is not ready, because of nothing; and while a stream is deleted it takes what is left of it for one that is lost. Then it is

@@ -232,7 +232,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
             return why
         missing = await self._missing(part)
         recorded = {needed for needed in missing if needed.metric in rule.recorded and needed.metric not in within}
-        for needed in recorded:  # a recording rule may filter: without series now, what it computes tells
+        for needed in recorded:  # a recording rule may filter: without series now, what it computes shows
             parts = [
                 Alternative(expr, selected, selected)
                 for query in rule.recorded[needed.metric or ""]

@@ -386,7 +386,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
 
     @item("OCSP stapling is enabled", severity=INFO, needs=("targets",))
     async def ocsp_stapling_enabled(self) -> Result:
-        """A stapled OCSP response tells clients that the certificate is not revoked; few ask the responder themselves.
+        """A stapled OCSP response shows clients that the certificate is not revoked; few ask the responder themselves.
 
         The staple must be there in at most three handshakes (some servers fetch it only after the first), be about this
         certificate, signed by its issuer or a responder that the issuer authorised, say GOOD and be valid now; with less than a

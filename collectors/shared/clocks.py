@@ -13,6 +13,6 @@ _ROUGH = timedelta(seconds=30)
 
 
 def server_time(reply: Reply, now: datetime) -> datetime:
-    """The time of the server that replied, where it is another than ours, `now`; ours where it does not tell."""
+    """The time of the server that replied, where it is another than ours, `now`; ours where it does not report it."""
     dated = reply.date
     return dated if dated is not None and abs(dated - now) > _ROUGH else now

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def started(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Run it as a task. What it raises counts as looked at: who asked may be cancelled in the very moment in which it fails,
+    """Run it as a task. What it raises counts as handled: who asked may be cancelled in the very moment in which it fails,
     and the event loop would report that nobody did.
     """
     task = asyncio.create_task(coroutine)

@@ -68,7 +68,7 @@ def verdict(problems: Iterable[Result], good: Result, *, most: int = 5) -> Resul
 
 
 def _first_of_each_sort(sentences: Iterable[str]) -> list[str]:
-    """Sentences of one sort say the same of different things: their plain words are alike, names, numbers and amounts differ."""
+    """Sentences of one sort say the same of different things: their plain words are the same, names, numbers and amounts differ."""
     sorts: dict[tuple[str, ...], str] = {}
     known: set[tuple[str, ...]] = set()
     for sentence in sentences:

@@ -80,7 +80,7 @@ def _how(item: PlannedItem) -> str:
 
 
 def _missing(loaded: Loaded, item: PlannedItem) -> list[str]:
-    """What keeps a bound line from passing, as far as the configuration tells."""
+    """What keeps a bound line from passing, as far as the configuration shows."""
     if item.not_applicable:
         return []
     if item.unverified:

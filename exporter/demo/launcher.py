@@ -53,7 +53,7 @@ def default_directory() -> Path:
 def servers(directory: Path, exporter: str, on_step: Callable[[str], None]) -> Iterator[Servers]:
     """The demo's servers, in `directory`, which is made and removed. Raises DemoError.
 
-    `exporter` is the address that the exporter will listen on. `on_step` is told what starts.
+    `exporter` is the address that the exporter will listen on. `on_step` gets what starts.
     """
     lock = _claim(directory)
     try:

@@ -86,7 +86,7 @@ class PostgreSQL(Service):
             *("--write-recovery-conf", "--create-slot", f"--slot={_SLOT}", "--checkpoint=fast", "--no-sync"),
         )
         await self._serve("standby")
-        # Until it has replayed a transaction, a standby cannot tell how far it is behind.
+        # Until it has replayed a transaction, a standby cannot report how far it is behind.
         await self._execute("CREATE TABLE orders (id bigint PRIMARY KEY)", database="orders")
 
     async def stop(self) -> None:

@@ -20,7 +20,7 @@ __all__ = ["Prometheus", "hurried"]
 
 #: The rules are beside the packages in the source tree; what pip installs does not have them.
 RULES = Path(__file__).parents[2] / "alerts" / "checklist.rules.yaml"
-#: What the rules wait ten minutes for is told after ten seconds here.
+#: What the rules wait ten minutes for is reported after ten seconds here.
 HASTE = 60
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 

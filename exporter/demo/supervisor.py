@@ -1,7 +1,7 @@
 """The process that holds the demo's servers: starts them, breaks and fixes them on request, and outlives nobody.
 
 It is a process of its own so that the exporter may be killed: when its standard input ends, whoever started it is gone, and it
-stops every server and removes the folder. On standard output it tells, one JSON object a line, what it starts (`starting`),
+stops every server and removes the folder. On standard output it shows, one JSON object a line, what it starts (`starting`),
 that all is up (`ready`, with the configuration for the exporter, the faults, and Prometheus), or why it gives up (`error`).
 """
 

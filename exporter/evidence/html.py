@@ -125,7 +125,7 @@ class Page:
     blocks: tuple[str, ...] = field(default=(), repr=False)
 
     def shows(self, wanted: str) -> bool:
-        """Whether a text can be read on it; on a login page outside of what speaks of signing in, on one that says that there is
+        """Whether a text can be read on it; on a login page outside of what is about signing in, on one that says that there is
         no such page outside of what repeats for what was asked."""
         wanted = folded(wanted)
         if not self.login and not self.error:

@@ -64,7 +64,7 @@ def _moment(value: object) -> date | datetime:
         if isinstance(value, str) and _TIME.fullmatch(value):
             return datetime.fromisoformat(value).astimezone(UTC)
     except (ValueError, OverflowError):
-        pass  # a 31st of February is told like any other text that is no date
+        pass  # a 31st of February is reported like any other text that is no date
     raise ValueError("expected a date such as 2026-10-01, or a time with its offset")
 
 
@@ -152,7 +152,7 @@ class ReportFacts(Options):
 
 
 class Window(Options):
-    """A period that the record speaks of, such as a launch window."""
+    """A period that the record is about, such as a launch window."""
 
     start: Moment = Field(description="When it begins.")
     end: Moment = Field(description="When it ends; a date counts to the end of the day.")
@@ -230,7 +230,7 @@ class Unreadable:
     content: bytes | None
 
     def may_concern(self, item: str) -> bool:
-        """Whether this is, or may hold, a record about `item`; where it cannot be told, its name in the file decides.
+        """Whether this is, or may hold, a record about `item`; where it cannot be known, its name in the file decides.
 
         A file of which nothing is known (`content` is None) may be about any.
         """

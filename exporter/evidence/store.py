@@ -181,7 +181,7 @@ def read_artifact(path: Path, name: str) -> bytes:
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is such a file. Raises OSError where that cannot be told, for a loop of links too on every Python."""
+    """Whether there is such a file. Raises OSError where that cannot be known, for a loop of links too on every Python."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -271,7 +271,7 @@ class AccessFile:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a look at the files found. `stamps` tell whether one of them has changed since."""
+    """What a look at the files found. `stamps` show whether one of them has changed since."""
 
     stamps: Mapping[Path, object]
     found: Access | ConfigError | None
@@ -309,7 +309,7 @@ def _look(path: Path, before: _Seen | None = None) -> _Seen:
 
 
 def _stamp(file: Path) -> object:
-    """What tells whether a file is another than before, also where it was replaced as a whole."""
+    """What shows whether a file is another than before, also where it was replaced as a whole."""
     try:
         found = file.stat()
     except OSError:

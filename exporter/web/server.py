@@ -160,7 +160,7 @@ class _Tls(SSLProtocol):
 
 
 def _retrieve(shaken: asyncio.Future[None]) -> None:
-    """A handshake that failed is the client's affair, not an error that nobody looked at."""
+    """A handshake that failed is the client's affair, not an error that nobody checked."""
     if not shaken.cancelled():
         shaken.exception()
 

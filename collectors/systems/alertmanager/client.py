@@ -99,7 +99,7 @@ class Alertmanager(Client[AlertmanagerSettings]):
     async def configuration(self) -> str:
         """The configuration that all reachable members have in common, as YAML with masked secrets.
 
-        Raises ProbeError when no member tells it, or when two of them have different ones.
+        Raises ProbeError when no member has it, or when two of them have different ones.
         """
         answers = await self._reachable([member.status() for member in self.members])
         (first, status), *others = answers
@@ -111,12 +111,12 @@ class Alertmanager(Client[AlertmanagerSettings]):
         return status.original
 
     async def alerts(self) -> list[HeldAlert]:
-        """The alerts of the first member that tells them. Raises ProbeError when none does."""
+        """The alerts of the first member that has them. Raises ProbeError when none does."""
         answers = await self._reachable([member.alerts() for member in self.members])
         return answers[0][1]
 
     async def silences(self) -> list[Silence]:
-        """The silences of the first member that tells them. Raises ProbeError when none does."""
+        """The silences of the first member that has them. Raises ProbeError when none does."""
         answers = await self._reachable([member.silences() for member in self.members])
         return answers[0][1]
 

@@ -30,7 +30,7 @@ _OF_EXAMPLES = "foobared"
 async def is_there(login: DefaultLogin) -> str:
     """Connect, send nothing and hang up; return the address that answered.
 
-    Raises ProbeError where nobody listens: a try would tell no more, and would count.
+    Raises ProbeError where nobody listens: a try would show no more, and would count.
     """
     host, port = login.endpoint
     try:

@@ -1,4 +1,4 @@
-"""What replies tell of how content is delivered."""
+"""What replies report on how content is delivered."""
 
 from __future__ import annotations
 

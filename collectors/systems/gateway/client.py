@@ -92,7 +92,7 @@ async def _send(method: str, url: str, tls: Trust, headers: Mapping[str, str]) -
 
 
 async def burst(limit: Limit) -> Burst:
-    """One request, then as many as it says, some at a time, until one is refused; then what tells who refused it, and why.
+    """One request, then as many as it says, some at a time, until one is refused; then what shows who refused it, and why.
 
     Right after a refusal some requests are sent one after the other, which a service that is only busy answers, then some that
     look like those of others, which a limit by address refuses all the same. At last more until the gateway answers again.

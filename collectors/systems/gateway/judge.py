@@ -115,7 +115,7 @@ def _stand_in_problems(
 
 
 def _same_text(one: Reply, other: Reply) -> bool:
-    """Whether two pages have nearly the same words; what is made anew for each, such as a number of the request, does not count."""
+    """Whether two pages have nearly the same words; what is new in each, such as a number of the request, does not count."""
     first, second = ({*_WORD.findall(reply.text)} for reply in (one, other))
     return 10 * len(first & second) >= 9 * max(len(first), len(second))
 

@@ -123,7 +123,7 @@ class Loki(Client[LokiSettings]):
         return await self._ask(f"/loki/api/v1/label/{quote(label, safe='')}/values", list[str]) or []
 
     async def version(self) -> str | None:
-        """The version; None when it does not tell, as before 2.0."""
+        """The version; None when it does not report it, as before 2.0."""
         reply = await self._get("/loki/api/v1/status/buildinfo", expect=(200, 404))
         return None if reply.status == 404 else decode(reply, _Build).version
 

@@ -326,7 +326,7 @@ def frozen_problems(
 def exporter_problems(reported: Iterable[str], monitors: Sequence[Monitor]) -> Iterator[Result]:
     """Whether the servers that exporters report (by their label server_id: identifier, name or address) are these.
 
-    An address tells nothing when it is the exporter's own view, as localhost is; then which server it is was not checked.
+    An address shows nothing when it is the exporter's own view, as localhost is; then which server it is was not checked.
     """
     known = {name for monitor in monitors for name in _names(monitor)}
     found = {label.rstrip("/") for label in reported}
@@ -716,7 +716,7 @@ def abandoned_problems(stream: StreamInfo, unchanged: timedelta, limits: NatsLim
 
 
 def consumer_problems(consumer: Consumer, stream: StreamInfo, limits: NatsLimits) -> Iterator[Result]:
-    """Whether a durable consumer has the copies it shall have, and they keep up. Others are made anew by their clients."""
+    """Whether a durable consumer has the copies it shall have, and they keep up. Others are made again by their clients."""
     if not consumer.config.durable_name or consumer.cluster is None:
         return
     copies = consumer.config.num_replicas or stream.config.num_replicas

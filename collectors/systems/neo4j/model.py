@@ -64,7 +64,7 @@ class Neo4jLimits(Options):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one server tells; ProbeError where it does not.
+    """What one server shows; ProbeError where it does not.
 
     `latency` is of a statement on the home database, `routed` of one that a routing table led to (None when that is not looked
     at), `databases` and `servers` are the rows of SHOW DATABASES and SHOW SERVERS (none on Community), `user` that of the user
@@ -99,7 +99,7 @@ class Look:
 
     @property
     def started(self) -> datetime | None:
-        """When the server started, by its own clock, as its database system tells; of a cluster the server that did so first."""
+        """When the server started, by its own clock, as its database system shows; of a cluster the server that did so first."""
         if isinstance(self.databases, ProbeError):
             return None
         moments = [row.get("lastStartTime") for row in self.databases if row["name"] == "system"]

@@ -185,7 +185,7 @@ class Costs:
 
 
 def shutdown_of(date_or_time: str | int | None, where: str) -> date | None:
-    """The day on which a model shuts down, as a date, a time or Unix time tell it. Raises ProbeError for anything else."""
+    """The day on which a model shuts down, as a date, a time or Unix time have it. Raises ProbeError for anything else."""
     try:
         if isinstance(date_or_time, int):
             return datetime.fromtimestamp(date_or_time, UTC).date()

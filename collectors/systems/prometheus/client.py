@@ -32,7 +32,7 @@ __all__ = ["ManyToMany", "NativeHistogram", "Prometheus", "PrometheusSettings"]
 T = TypeVar("T")
 _MANY = re.compile("many-to-many|must be unique|duplicate series|same labelset")
 _REASONS = {400: Reason.MISCONFIGURED, 422: Reason.MISCONFIGURED, 503: Reason.TIMEOUT}
-_HINT = "PromQL info:"  # how versions 2.48 to 2.53, and what is built on them, begin what newer ones tell under `infos`
+_HINT = "PromQL info:"  # how versions 2.48 to 2.53, and what is built on them, begin what newer ones show under `infos`
 
 
 class PrometheusSettings(HttpSettings):

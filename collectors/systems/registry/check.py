@@ -21,7 +21,7 @@ _MOST_MANIFESTS = 512
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """What nodes tell: the platforms that they are of, and the names under which each knows each of its images."""
+    """What nodes show: the platforms that they are of, and the names under which each knows each of its images."""
 
     platforms: frozenset[str] = frozenset()
     images: Sequence[Collection[str]] = ()

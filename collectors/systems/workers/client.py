@@ -216,7 +216,7 @@ async def _due(reader: _Reader, name: str, now: float) -> Queue:
 
 
 def _milliseconds(answers: Answers) -> float:
-    """Redis's own clock. Raises ProbeError when it does not tell."""
+    """Redis's own clock. Raises ProbeError when it does not report it."""
     match answers.reply("TIME", list):
         case [str(seconds), str(microseconds)] if seconds.isdigit() and microseconds.isdigit():
             return int(seconds) * 1000 + int(microseconds) / 1000

@@ -29,7 +29,7 @@ _WORST_FIRST = (Status.FAILED, Status.UNKNOWN, Status.WARNING)
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """What one route is worth: whether it notifies, and when. `quiet_quarters` are those of the coming week, each as one bit."""
+    """What one route counts for: whether it notifies, and when. `quiet_quarters` are those of the coming week, each as one bit."""
 
     notifies: bool
     quiet_for_ever: bool

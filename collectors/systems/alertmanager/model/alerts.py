@@ -35,7 +35,7 @@ class MemberStatus(_Struct, frozen=True):
 
     @property
     def original(self) -> str:
-        """The configuration as YAML, written anew by Alertmanager, with `<secret>` for what is secret."""
+        """The configuration as YAML, written again by Alertmanager, with `<secret>` for what is secret."""
         return self.config.original
 
 

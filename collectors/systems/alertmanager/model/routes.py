@@ -133,7 +133,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What of Alertmanager's configuration decides who is told. `receivers` maps names to what they notify through (`slack`)."""
+    """What of Alertmanager's configuration decides who is notified. `receivers` maps names to their integrations (`slack`)."""
 
     route: Route
     receivers: Mapping[str, frozenset[str]]
@@ -348,7 +348,7 @@ class _Configuration(msgspec.Struct, frozen=True):
 
 @functools.lru_cache(maxsize=8)
 def parse_configuration(text: str) -> Configuration:
-    """Read a configuration as Alertmanager's API tells it (its secrets may be masked), or as in its file.
+    """Read a configuration as Alertmanager's API shows it (its secrets may be masked), or as in its file.
 
     Raises ProbeError when it is not understood: then nobody can say where alerts go.
     """

@@ -80,7 +80,7 @@ def _status(path: Path, seconds: float) -> os.stat_result:
 
 
 def _settled(path: Path, status: os.stat_result, limit: int, seconds: float) -> tuple[os.stat_result, bytes]:
-    """The whole content of a file that nobody is writing: one that was just written is looked at again after a while.
+    """The whole content of a file that nobody is writing: one that was just written is checked again after a while.
 
     Another file under the same name was put there whole.
     """

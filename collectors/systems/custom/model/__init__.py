@@ -1,1 +1,1 @@
-"""What may be looked at, by which options, and what conditions on it may name."""
+"""What may be checked, by which options, and what conditions on it may name."""

@@ -62,5 +62,5 @@ class Command(Probe):
 
     @property
     def subject(self) -> str:
-        """What is looked at."""
+        """What is checked."""
         return f"`{self.command[0]}` reports what is wanted"

@@ -91,5 +91,5 @@ class Dns(Probe):
 
     @property
     def subject(self) -> str:
-        """What is looked at."""
+        """What is checked."""
         return f"{listed(self.names)} {'has' if len(self.names) == 1 else 'have'} {self.type} records"

@@ -59,10 +59,10 @@ class Files(Probe):
 
     @property
     def longest(self) -> timedelta:
-        """How long one file may take: it is looked at before, while and after it is read."""
+        """How long one file may take: it is checked before, while and after it is read."""
         return self.timeout * 3
 
     @property
     def subject(self) -> str:
-        """What is looked at."""
+        """What is checked."""
         return f"{listed(map(str, self.paths))} {'is' if len(self.paths) == 1 else 'are'} as wanted"

@@ -72,7 +72,7 @@ class KubernetesObjects(Probe):
 
     @property
     def counts_deleted(self) -> bool:
-        """Whether objects that are being deleted are looked at."""
+        """Whether objects that are being deleted are checked."""
         return any("deletionTimestamp" in text for text in (*self.conditions, *self.warn_unless))
 
     @property
@@ -82,7 +82,7 @@ class KubernetesObjects(Probe):
 
     @property
     def subject(self) -> str:
-        """What is looked at."""
+        """What is checked."""
         where = f" in {listed(self.namespaces)}" if self.namespaces else ""
         which = f" with `{self.selector}`" if self.selector else ""
         return f"the {self.kind} objects{which}{where} are as wanted"

@@ -42,7 +42,7 @@ class Probe(Options):
 
     @property
     def parts(self) -> tuple[Target, ...]:
-        """What is looked at, each by itself and under its own name; none where there is only one thing without a name."""
+        """What is checked, each by itself and under its own name; none where there is only one thing without a name."""
         return ()
 
     @property
@@ -52,7 +52,7 @@ class Probe(Options):
 
     @property
     def subject(self) -> str:
-        """What must be true of what is looked at, as a clause for the line's page."""
+        """What must be true of what is checked, as a clause for the line's page."""
         return "what is observed is as wanted"
 
     @property

@@ -96,5 +96,5 @@ class Sql(Probe):
 
     @property
     def subject(self) -> str:
-        """What is looked at."""
+        """What is checked."""
         return f"the row of `{' '.join(self.query.split())}` is as wanted"

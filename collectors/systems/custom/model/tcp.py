@@ -64,5 +64,5 @@ class Tcp(Probe):
 
     @property
     def subject(self) -> str:
-        """What is looked at."""
+        """What is checked."""
         return f"{listed(self.addresses)} {'accepts' if len(self.addresses) == 1 else 'accept'} connections"

@@ -100,7 +100,7 @@ class Tls(Probe):
 
     @property
     def subject(self) -> str:
-        """What is looked at."""
+        """What is checked."""
         return f"{listed(self.endpoints)} {'presents' if len(self.endpoints) == 1 else 'present'} a certificate"
 
 

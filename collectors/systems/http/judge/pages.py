@@ -256,7 +256,7 @@ def _address(url: str) -> str:
 
 
 def ssr_problems(first: Reply, second: Reply, marker: str) -> Iterator[Result]:
-    """Whether a page is rendered for every request: headers alone do not tell."""
+    """Whether a page is rendered for every request: headers alone do not report it."""
     shown = rendering(first)
     if shown.prerendered:
         yield failed(

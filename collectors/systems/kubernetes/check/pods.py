@@ -103,7 +103,7 @@ def how_seen(pods: Pods | None) -> str:
 
 
 async def with_pods(collector: Collector[Any, Any], pods: Pods | None, seen: Awaitable[Result]) -> Result:
-    """The verdict `seen`, and that on the pods where it is said which they are: they tell why a server does not answer."""
+    """The verdict `seen`, and that on the pods where it is said which they are: they show why a server does not answer."""
     return await (seen if pods is None else worst_of(seen, see_pods(collector, pods)))
 
 

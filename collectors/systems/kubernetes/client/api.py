@@ -71,7 +71,7 @@ class _Status(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole reply. `at` is the moment of it by the server's own clock (ours, when it does not tell)."""
+    """A whole reply. `at` is the moment of it by the server's own clock (ours, when it does not report it)."""
 
     where: str
     status: int
@@ -88,7 +88,7 @@ class Api:
     """One API server. Every call blocks, and belongs in a thread; `close` ends those that are under way.
 
     `kubeconfig` and `context` say where it is; with neither, the service account of the pod that this runs in does, or else the
-    default kubeconfig. `rate` is the most requests a second. Configuration and credentials are read when first needed, and anew
+    default kubeconfig. `rate` is the most requests a second. Configuration and credentials are read when first needed, and again
     when they were not accepted: tokens expire, authorities rotate.
     """
 
@@ -172,7 +172,7 @@ class Api:
     def _sent(
         self, method: str, path: str, query: Mapping[str, Any] | None, body: bytes | None, seconds: float
     ) -> Iterator[tuple[str, Any]]:
-        """The response to a request, unread. Where we are not accepted, credentials are read anew and it is asked once more."""
+        """The response to a request, unread. Where we are not accepted, credentials are read again and it is asked once more."""
         for again in (True, False):
             client = self._configured()  # which has a limit of its own
             deadline = time.monotonic() + self._timeout.total_seconds()
@@ -240,7 +240,7 @@ class Api:
                 )
 
     def _headers(self, client: Any, body: bytes | None) -> dict[str, str]:
-        """The headers of a request, with credentials: those that expire are read anew by the client."""
+        """The headers of a request, with credentials: those that expire are read again by the client."""
         headers = {"Accept": "application/json", "User-Agent": _USER_AGENT}
         if body is not None:
             headers["Content-Type"] = "application/json"

@@ -91,7 +91,7 @@ class KubernetesSettings(Options):
 class Snapshot(Generic[T]):
     """The objects of a kind at one moment, by the API server's clock (UTC): ages are counted from `taken`, not from our clock.
 
-    `namespaces` are those looked at; none means all.
+    `namespaces` are those checked; none means all.
     """
 
     items: Sequence[T]
@@ -373,7 +373,7 @@ class Kubernetes(Client[KubernetesSettings]):
         return _absent(kind)
 
     def _served(self) -> frozenset[str]:
-        """The groups of the API that the cluster serves, whether what serves them works or not; none when it does not tell."""
+        """The groups of the API that the cluster serves, whether what serves them works or not; none when it does not report it."""
         try:
             reply = self._api.get("/apis", max_bytes=self.settings.max_bytes)
         except (Forbidden, NotFound):

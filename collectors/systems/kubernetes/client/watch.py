@@ -28,7 +28,7 @@ bookmarks alone do not show it, since it sends none for a kind of which nothing 
 _SILENCE = 1.5 * _ROUND
 _PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _MANY_CHANGES = 100_000
-"""After so many, it is listed anew: what is shared between objects is never forgotten otherwise."""
+"""After so many, it is listed again: what is shared between objects is never forgotten otherwise."""
 _MAX_BYTES = 2**24
 
 

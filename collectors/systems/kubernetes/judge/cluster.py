@@ -290,7 +290,7 @@ def _judge_kubelet(
 
 
 def judge_health(path: str, status: int, text: str) -> Result:
-    """What the API server answers to `/readyz` or `/livez`. The text is for people: only what is told of failed checks is taken."""
+    """What the API server answers to `/readyz` or `/livez`. The text is for people: only its failed checks are read."""
     if status == 200:
         return ok(f"The API server answers {path} with 200.")
     bad = re.findall(r"^\[-\](\S+)", text, re.MULTILINE)

@@ -15,7 +15,7 @@ __all__ = ["RunningImage", "image_problems", "images_of"]
 
 
 class RunningImage(NamedTuple):
-    """An image as pods name it, and the digest that their nodes pulled; empty where they have told none."""
+    """An image as pods name it, and the digest that their nodes pulled; empty where they have reported none."""
 
     name: str
     digest: str

@@ -89,7 +89,7 @@ def _rules(policy: NetworkPolicy, direction: Direction) -> Sequence[IngressRule 
 class _Coverage:
     """The policies of one namespace, found by a label that they demand where there is one.
 
-    What they select depends on the labels that they mention alone, so pods alike in those are looked at once.
+    What they select depends on the labels that they mention alone, so pods that are the same in those are checked once.
     """
 
     def __init__(self, policies: Iterable[NetworkPolicy]) -> None:

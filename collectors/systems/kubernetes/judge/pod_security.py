@@ -326,7 +326,7 @@ def judge_pod_security(
 ) -> Result:
     """Whether every namespace enforces the least level that is wanted, and the pods that run in them keep it.
 
-    A label acts when a pod is made, so pods from before it are looked at. `namespaces` and `pods` are those that are not exempt;
+    A label acts when a pod is made, so pods from before it are checked. `namespaces` and `pods` are those that are not exempt;
     `exempt` says of which pods it is accepted what they do. A pod that keeps the wanted level but not the stricter one that its
     namespace enforces is a warning, as it cannot be made again. Raises ProbeError without any namespace.
     """

@@ -32,7 +32,7 @@ class QuotaOptions(Options):
 
 
 def counts(quota: ResourceQuota, pods: PodGroup | None) -> bool:
-    """Whether a quota counts pods that are alike; None stands for one without anything special.
+    """Whether a quota counts pods that are the same; None stands for one without anything special.
 
     Such a pod has no deadline and no priority class, and is not of QoS class BestEffort. Raises ProbeError for a scope that is not
     known.

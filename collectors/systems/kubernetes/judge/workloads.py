@@ -191,7 +191,7 @@ def judge_workload(workload: Workload) -> Iterator[Result]:
 
 
 def _why_not(workload: Workload, kind: str, status: str) -> str:
-    """What a condition says that is not as it shall be, as the end of a sentence; nothing when it is, or is not told."""
+    """What a condition says that is not as it shall be, as the end of a sentence; nothing when it is, or is not known."""
     seen = None if isinstance(workload, DaemonSet) else condition(workload.status.conditions, kind)
     if seen is None or seen.status != status:
         return ""
@@ -259,7 +259,7 @@ def _is_stuck(status: ContainerStatus) -> bool:
 
 
 def _ending(status: ContainerStatus) -> str:
-    """How a container last ended, in brackets; nothing when that is not told."""
+    """How a container last ended, in brackets; nothing when that is not known."""
     ended = status.state.terminated or status.last_state.terminated
     if ended is None:
         return ""

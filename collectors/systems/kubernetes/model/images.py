@@ -30,7 +30,7 @@ class RunningContainer(Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """The digest of the image, such as `sha256:…`; empty where the node has told none."""
+        """The digest of the image, such as `sha256:…`; empty where the node has reported none."""
         found = self.image_id.rpartition("@")[2].rpartition("//")[2]
         return found if found.startswith("sha256:") else ""
 

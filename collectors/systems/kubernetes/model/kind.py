@@ -33,9 +33,9 @@ class Page(msgspec.Struct, Generic[T], frozen=True, gc=False):
 class Kind(Generic[T]):
     """A kind of object: where it is, and what of it is kept.
 
-    `item` is what one object is decoded into (fields it does not name are skipped). Pages of those go through `compact`, made anew
+    `item` is what one object is decoded into (fields it does not name are skipped). Pages of those go through `compact`, made again
     for each listing, which returns what is kept of each, in their order: equal parts shared, what nobody judges dropped. A snapshot
-    holds what `gathered` makes of them: those together that are alike.
+    holds what `gathered` makes of them: those together that are the same.
     """
 
     plural: str

@@ -1,7 +1,7 @@
 """Objects of the Kubernetes API but pods, with only the fields that verdicts need.
 
 Fields follow the published API reference. A field that an API server leaves out has a default that makes nothing look healthy:
-a phase that is not told is `Unknown`, a count of ready replicas is 0.
+a phase that is not known is `Unknown`, a count of ready replicas is 0.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class _Object(Struct, frozen=True):
 
 
 class Named(_Object, frozen=True):
-    """An object of which only its existence is looked at."""
+    """An object of which only its existence is checked."""
 
 
 ConditionT = TypeVar("ConditionT", bound=Condition)
@@ -253,7 +253,7 @@ class _Workload(_Object, frozen=True):
 
 
 class ReplicasSpec(Struct, frozen=True):
-    """What a Deployment, StatefulSet or ReplicaSet wants. `replicas` is None only where the API server did not tell."""
+    """What a Deployment, StatefulSet or ReplicaSet wants. `replicas` is None only where the API server did not report it."""
 
     replicas: int | None = None
     template: TemplateItem = TemplateItem()
@@ -274,7 +274,7 @@ class _Replicated(_Workload, frozen=True):
 
     @property
     def wanted(self) -> int | None:
-        """How many replicas there shall be; None when nobody told."""
+        """How many replicas there shall be; None when nobody said."""
         return self.spec.replicas
 
     @property
@@ -328,7 +328,7 @@ class _DaemonSetSpec(Struct, frozen=True):
 
 
 class DaemonSetStatus(Struct, frozen=True):
-    """What a DaemonSet wants and has. `desired_number_scheduled` is None only where the API server did not tell."""
+    """What a DaemonSet wants and has. `desired_number_scheduled` is None only where the API server did not report it."""
 
     observed_generation: int = 0
     desired_number_scheduled: int | None = None
@@ -345,7 +345,7 @@ class DaemonSet(_Workload, frozen=True):
 
     @property
     def wanted(self) -> int | None:
-        """On how many nodes it shall run; None when nobody told."""
+        """On how many nodes it shall run; None when nobody said."""
         return self.status.desired_number_scheduled
 
     @property

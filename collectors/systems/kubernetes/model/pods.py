@@ -342,7 +342,7 @@ class Pod(_OfTemplate, frozen=True):
 
 
 class PodGroup(_OfTemplate, frozen=True):
-    """Pods that are alike in all but their names and nodes: of one workload, with the same labels, in the same state.
+    """Pods that are the same in all but their names and nodes: of one workload, with the same labels, in the same state.
 
     `suffixes` has a word for each. Those of a workload need not all be together.
     """
@@ -385,7 +385,7 @@ def nearest_owner(template: PodTemplate) -> tuple[str, str] | None:
 
 
 def pod_groups(pods: Iterable[Pod]) -> list[PodGroup]:
-    """The pods, those together that are alike: so tens of thousands cost little memory, and are judged at once."""
+    """The pods, those together that are the same: so tens of thousands cost little memory, and are judged at once."""
     alike: dict[tuple[PodTemplate, int], list[Pod]] = {}
     alone: list[Pod] = []
     for pod in pods:
@@ -574,9 +574,9 @@ class PodCompactor:
         return template
 
     def _state(self, pod: PodItem) -> PodState:
-        """The state of a pod. Pods of which there is nothing to tell, and no moment to keep, share it.
+        """The state of a pod. Pods of which there is nothing to report, and no moment to keep, share it.
 
-        Of a container there is something to tell when it does not run, or ended, as it should, or did so before.
+        Of a container there is something to report when it does not run, or ended, as it should, or did so before.
         """
         metadata, status = pod.metadata, pod.status
         ready = False
@@ -592,7 +592,7 @@ class PodCompactor:
             if not one.ready or one.restart_count or one.last_state.terminated
         ]
         if status.phase == "Succeeded":
-            # Its containers have ended and are not ready, as they should: only what made one start again is told.
+            # Its containers have ended and are not ready, as they should: only what made one start again is reported.
             untrue = []
             containers = [one for one in containers if one.restart_count]
         well = status.phase == "Succeeded" or (status.phase == "Running" and ready)
@@ -628,7 +628,7 @@ _TOKEN_LENGTH = len(_TOKEN) + 5
 class _Specs:
     """Decodes what pods are made of, and of a pod that is made of the same as the one before nothing.
 
-    Equal specs are the same object. The name of a pod's own token volume does not count: nothing that is kept tells it.
+    Equal specs are the same object. The name of a pod's own token volume does not count: nothing that is kept has it.
     """
 
     def __init__(self) -> None:

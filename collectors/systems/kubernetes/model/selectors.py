@@ -20,7 +20,7 @@ _EXISTS = re.compile(rf"(!?)\s*({_LABEL})")
 def matches(selector: Selector | None, labels: Mapping[str, str]) -> bool:
     """Whether the selector selects an object with these labels: None selects nothing, one without requirements everything.
 
-    Raises ProbeError for an operator that is not known, as what it would select cannot be told.
+    Raises ProbeError for an operator that is not known, as what it would select cannot be known.
     """
     if selector is None:
         return False

@@ -39,7 +39,7 @@ class Levels:
 
 
 def _level(sample: Sample) -> str:
-    """The level by labels; empty when they do not tell. `detected_level` is Loki's own guess, and may be `unknown`."""
+    """The level by labels; empty when they do not report it. `detected_level` is Loki's own guess, and may be `unknown`."""
     labelled = (sample.labels.get(name, "").lower() for name in ("detected_level", "level"))
     return next((level for level in labelled if level in _KNOWN_LEVELS), "")
 

@@ -73,7 +73,7 @@ _CODES_BEFORE = frozenset({"verification", "mfa", "2fa", "onetime", "otp", "sms"
 _CODE = re.compile(r"\d{4,8}")
 _PASSWORDS_WITHIN = "password", "passwd", "passphrase"  # PGPASSWORD, dbpassword
 _TOKENS = frozenset({"secret", "token", "apikey", "credential", "credentials"})
-#: Words before `key` and before `token` that tell what it is for.
+#: Words before `key` and before `token` that show what it is for.
 _KEYS = frozenset(
     {"api", "access", "private", "secret", "account", "auth", "encryption", "signing", "shared", "master"}
 )

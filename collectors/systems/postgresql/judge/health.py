@@ -100,7 +100,7 @@ def _named_twice(instances: Sequence[Instance]) -> list[Instance]:
 
 
 def page_problems(where: str, damages: Iterable[Damage]) -> Iterator[Result]:
-    """Whether an instance has met pages that are damaged on disk; one that keeps no checksums cannot tell."""
+    """Whether an instance has met pages that are damaged on disk; one that keeps no checksums cannot know."""
     for damage in damages:
         pages = counted(damage.pages, "page")
         yield failed(

@@ -27,7 +27,7 @@ def segment_name(number: int, timeline: int, size: int) -> str:
 def segment_flaw(name: str, content: bytes, size: int, cluster: str) -> str | None:
     """Why this content is not the segment `name` of the cluster with this system identifier, as the end of a sentence; else None.
 
-    `size` is that of a segment, in bytes. Only its length and its first page are looked at: a record may be damaged.
+    `size` is that of a segment, in bytes. Only its length and its first page are checked: a record may be damaged.
     """
     if len(content) != size:
         return f"has {counted(len(content), 'byte')} (wanted {size})"

@@ -1,4 +1,4 @@
-"""What an instance tells of its statements, transactions, tables and indexes, and the limits that are put on them."""
+"""What an instance reports on its statements, transactions, tables and indexes, and the limits that are put on them."""
 
 from __future__ import annotations
 

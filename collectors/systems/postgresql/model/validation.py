@@ -1,4 +1,4 @@
-"""What an instance tells of the soundness of its data, and what a database may be configured to be held against."""
+"""What an instance reports on the soundness of its data, and what a database may be configured to be held against."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ __all__ = ["see_outcomes"]
 
 
 async def see_outcomes(prometheus: Prometheus, options: Outcomes, what: str) -> Result:
-    """Whether attempts (`what` is one, in words) are made and succeed. Raises ProbeError when Prometheus does not tell."""
+    """Whether attempts (`what` is one, in words) are made and succeed. Raises ProbeError when Prometheus does not report it."""
     seconds = round(options.window.total_seconds())
     # Where Prometheus itself is younger than the window, series only seem to begin within it.
     known = bool(await prometheus.query(f"count(up offset {seconds}s)"))

@@ -30,7 +30,7 @@ Of a long window only some are kept.
 async def look_at(
     prometheus: Prometheus, source: Source, limits: SeriesLimits, looks: deque[Counted], now: datetime
 ) -> SeriesFacts:
-    """Ask Prometheus for what a source gives. Raises ProbeError when it does not tell, or has scraped nothing at all yet."""
+    """Ask Prometheus for what a source gives. Raises ProbeError when it does not report it, or has scraped nothing at all yet."""
     wanted = (*source.counters, *source.gauges)
     found, statuses = await _names(prometheus, source, limits, wanted)
     if len(found) < len(wanted):

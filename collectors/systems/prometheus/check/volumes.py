@@ -1,6 +1,6 @@
 """Free space on a volume, as kubelet, node_exporter or the local file system report it.
 
-No data store tells how much its disk has left, so this is asked of those who see the disk.
+No data store shows how much its disk has left, so this is asked of those who see the disk.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ _QUERY = re.compile(r"\?[^\s\"']*")
 
 @functools.lru_cache(maxsize=256)
 def interval_of(text: str) -> timedelta:
-    """A scrape interval as Prometheus writes it; a minute, its default, where a server does not tell."""
+    """A scrape interval as Prometheus writes it; a minute, its default, where a server does not report it."""
     return parse_duration(text) if text else _DEFAULT_INTERVAL
 
 
@@ -155,7 +155,7 @@ def storing(targets: Iterable[ScrapeTarget], seen: Mapping[tuple[str, str], Stor
 
 
 def stale(job: str, instance: str) -> Result:
-    """The verdict on a job of which one target was looked at, and has no fresh sample though it gives some."""
+    """The verdict on a job of which one target was checked, and has no fresh sample though it gives some."""
     return failed(
         f"Target {instance} of job {job} gives samples, but Prometheus has none that is fresh: their timestamps are of long ago, "
         "or of the future.",
@@ -205,7 +205,7 @@ def _name(target: ScrapeTarget) -> str:
 def dead(errors: Iterable[Sample], window: timedelta) -> Iterator[Result]:
     """Where Prometheus could not send alerts to within the window, by its own counters.
 
-    An Alertmanager that was killed stays in the list of those that are active: only the errors tell.
+    An Alertmanager that was killed stays in the list of those that are active: only the errors show it.
     """
     for sample in errors:
         if sample.value > 0:

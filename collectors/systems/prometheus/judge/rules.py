@@ -56,7 +56,7 @@ _PLATFORM_JOBS = re.compile(
 _STORES = (
     r"(?:pg|postgres\w*|cnpg|mysql|mariadb|mongodb|neo4j|pgbouncer|cockroachdb|mssql|redis|valkey|memcached|etcd|qdrant"
     r"|elasticsearch)_"
-)  #: Other systems with requests, durations and memory of their own, and what only tells of others.
+)  #: Other systems with requests, durations and memory of their own, and what only reports on others.
 _SYSTEMS = re.compile(
     r"(?:cassandra|clickhouse|couchdb|solr|opensearch|influxdb|kafka|pulsar|rabbitmq|nats|gnatsd|jetstream|zookeeper|meilisearch|ceph"
     r"|hadoop|spark|metrics_executor|minio|vault|consul|azurerm|cloudwatch|stackdriver_monitoring|mgob|restic|gitlab_ci|openstack"
@@ -154,7 +154,7 @@ _CPU_SIZE = re.compile(r".*_(?:quota|period|limits?|cores|count|info)(?:_.*)?")
 class Kind:
     """One kind of alert: the item that wants it, what it watches in words, and how it is recognised.
 
-    Each of `wanted` names a part that some rule has to watch, by what it selects. `of_product` tells that it has to be the product
+    Each of `wanted` names a part that some rule has to watch, by what it selects. `of_product` shows that it has to be the product
     that is watched: the platform's and the monitoring's own requests do not count.
     """
 
@@ -369,7 +369,7 @@ def watched(
 
 
 def _watches(kind: Kind, selection: Selection, job: str, jobs: Iterable[str]) -> bool:
-    """Whether a selection tells of one of these jobs: absent() is silent while any other job that it selects is there."""
+    """Whether a selection reports on one of these jobs: absent() is silent while any other job that it selects is there."""
     if not job or (kind.of_product and _GATEWAYS.fullmatch(_metric(selection)) and selection.metric not in _UP):
         return True
     if not selection.allows("job", job):
@@ -507,7 +507,7 @@ def compared_since_start(rule: Evaluated) -> list[str]:
     )
 
 
-#: Labels that tell where something is measured. What is there has them at all times, other than those that tell what has happened.
+#: Labels that show where something is measured. What is there has them at all times, other than those that show what has happened.
 _PLACES = re.compile(
     r"instance|mountpoint|device|fstype|mode|cpu|cluster|env|environment|region|zone|datacenter|dc|nodename|(?:exported_)?namespace"
 )

@@ -14,7 +14,7 @@ _STATUS = re.compile(r"[1-5](?:\d\d|xx|XX)")
 
 
 def judge_series(source: Source, seen: SeriesFacts, limits: SeriesLimits, *, responses: bool = False) -> Result:
-    """Whether what was seen of a source is all there, fresh and counting; with `responses`, whether a status can be told."""
+    """Whether what was seen of a source is all there, fresh and counting; with `responses`, whether a status can be known."""
     where = f"{source.name} ({source.selector})"
     if lacking := [names for names in (*source.counters, *source.gauges) if names not in seen.found]:
         return failed(f"Prometheus has no series {' and '.join(lacking)} of {where}.", reason=Reason.MISSING)

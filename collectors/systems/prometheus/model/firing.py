@@ -254,7 +254,7 @@ def equals_of(expr: str) -> str:
 
 
 def bounds_out_of_reach(expr: str) -> Iterator[str]:
-    """Bounds that are met too late, each as what has to happen first: nothing is left to speak of, or no client waits any more."""
+    """Bounds that are met too late, each as what has to happen first: nothing is left to name, or no client waits any more."""
     for node in nodes_of(parse(expr)):
         operation, bound = _comparison(node), number_of(getattr(node, "rhs", None))
         if not operation or not bound:

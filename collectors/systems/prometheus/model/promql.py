@@ -78,7 +78,7 @@ class LabelMatcher:
 class Selection:
     """One vector selector. `metric` is None where the name is a pattern, or not given (then it is among `conditions`).
 
-    `functions` are the functions and aggregations around it, innermost first; `compared` tells that it is on a side of a
+    `functions` are the functions and aggregations around it, innermost first; `compared` shows that it is on a side of a
     comparison (but not of one that is false of 0, as `up == 1` is), `absent` that it is looked for where it is missing,
     `excluding` that it only takes away (the right of `unless`).
     `sign` is -1 where the expression shrinks as the value grows (`1 - x`, `a / x`), 0 where that is not known. `bound` is 1 where

@@ -199,7 +199,7 @@ def _measured(name: str) -> Range:
 
 
 def _growth(name: str, argument: Any) -> Range:
-    """How much a counter can grow: in a second, or over the time that is looked at."""
+    """How much a counter can grow: in a second, or over the time that is checked."""
     selected = selections_of(argument, "")
     if len(selected) != 1 or not _REQUESTS.fullmatch(selected[0].metric or ""):
         return _NOT_NEGATIVE

@@ -61,7 +61,7 @@ def evaluated(
 ) -> tuple[list[Evaluated], list[ProbeError]]:
     """The alerting rules of these severities (of all by default) or of one that is not known; and why some were not understood.
 
-    `severity_of` tells the severity that an alert is sent with: "" for none, None where that is not known. By default it is the
+    `severity_of` shows the severity that an alert is sent with: "" for none, None where that is not known. By default it is the
     rule's label.
     """
     groups = list(groups)

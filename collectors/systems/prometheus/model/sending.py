@@ -100,7 +100,7 @@ def _relabel(known: dict[str, str], unknown: set[str], rule: Mapping[str, Any]) 
 
 @functools.lru_cache(maxsize=8)
 def parse_sending(configuration: str) -> Sending:
-    """Read it off Prometheus's configuration as its API tells it. Raises ProbeError when that is not understood."""
+    """Read it off Prometheus's configuration as its API shows it. Raises ProbeError when that is not understood."""
     # The configuration as a whole may be megabytes of scrape_configs: only the two blocks that matter are read.
     blocks = dict(zip(*[iter(_BLOCK.split(configuration)[1:])] * 2, strict=True))
     try:

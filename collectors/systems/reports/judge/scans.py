@@ -1,4 +1,4 @@
-"""Whether scans looked at everything, and whether what they found is dealt with."""
+"""Whether scans covered everything, and whether what they found is dealt with."""
 
 from __future__ import annotations
 
@@ -112,9 +112,9 @@ def _is_of(wanted: str, report: Report) -> bool:
 
 
 def open_findings(reports: Sequence[Report]) -> list[tuple[Finding, Report]]:
-    """The findings that no later scan looked at again, each advisory once per package and target.
+    """The findings that no later scan checked again, each advisory once per package and target.
 
-    A scan settles only the places that it looked at, and none where it was limited, incomplete or examined nothing, or by an older
+    A scan settles only the places that it checked, and none where it was limited, incomplete or examined nothing, or by an older
     database than what was found.
     """
     found: dict[tuple[str, str, str, str], tuple[Finding, Report]] = {}

@@ -164,7 +164,7 @@ class _GoMessage(msgspec.Struct):
 
 
 def read_govulncheck(content: bytes) -> Report:
-    """A stream of objects. An empty database gives a clean report, and only its date, where it has one, tells.
+    """A stream of objects. An empty database gives a clean report, and only its date, where it has one, shows.
 
     A stream that ends before the code was checked has no finding either. Raises ProbeError for another format.
     """

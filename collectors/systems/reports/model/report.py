@@ -166,7 +166,7 @@ class Load:
 class Report:
     """What one file says. None and empty where the file does not say it: then the evidence record has to.
 
-    `examined` is how many things were looked at, `places` which parts of the target; `filters` is what limited the scan, empty
+    `examined` is how many things were checked, `places` which parts of the target; `filters` is what limited the scan, empty
     when the file proves that nothing did. `problems` are what the tool itself reports as not done.
     """
 

@@ -216,7 +216,7 @@ def _rule(result: _Result, tool: _Tool, by_id: Mapping[str, _Rule]) -> _Rule | N
 
 
 def _level(result: _Result, rule: _Rule | None) -> Level:
-    """The severity that tags name, else the score; a level alone only tells what is at most medium."""
+    """The severity that tags name, else the score; a level alone only shows what is at most medium."""
     if rule is None and result.level is None:
         return Level.UNRATED
     rule = rule or _Rule()

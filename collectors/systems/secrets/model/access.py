@@ -51,7 +51,7 @@ class IamPrincipal(Options):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What AWS decides on an action of a principal; `missing` are keys of conditions that it was not told."""
+    """What AWS decides on an action of a principal; `missing` are keys of conditions that it was not known."""
 
     action: str
     resource: str

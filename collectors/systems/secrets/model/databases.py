@@ -17,7 +17,7 @@ _OTHER_STORES = ("REDIS", "MONGO", "NEO4J", "MYSQL", "MARIADB", "NATS", "RABBIT"
 class Client:
     """Sessions of one role from one address; an empty one is a local socket.
 
-    `power` is the superuser that the role is or can become, or a role of PostgreSQL's own that is worth as much; empty for none.
+    `power` is the superuser that the role is or can become, or a role of PostgreSQL's own that counts for as much; empty for none.
     `attributes` are those of the role, or of one that it can become, that are worth more than rights to tables.
     """
 
