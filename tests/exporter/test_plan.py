@@ -124,5 +124,6 @@ def test_the_list_of_lines_and_the_page_show_why_too(tmp_path: Path) -> None:
     view = State(found.plan, Clock()).view("kubernetes", "hpa_configured")
     assert view is not None
     shown = pages.environment(base="", metrics_path="/metrics", version="1").get_template("item.html")
-    text = shown.render({"troubles": [], **pages.item(view, found.plan, [], Clock()())})
+    given: dict[str, object] = {"troubles": [], "follows": "", "asked": None, "debug": False}
+    text = shown.render({**given, **pages.item(view, found.plan, [], Clock()())})
     assert 'scope="row">batch</th><td class="summary">Jobs do not scale.</td>' in text
