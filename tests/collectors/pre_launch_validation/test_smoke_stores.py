@@ -79,6 +79,7 @@ def database(pair: Cluster) -> Iterator[Cluster]:
     lines = [line.strip() for line in SmokeTests.rights.splitlines() if line.startswith("  ") and line.endswith(";")]
     with pair.primary.connect("orders") as connection:
         connection.execute("".join(lines).replace("PASSWORD 'PASSWORD'", f"PASSWORD '{SECRET}'").encode())
+        pair.caught_up()  # else the standby does not know the role yet
         yield pair
         connection.execute(f"DROP SCHEMA IF EXISTS checklist CASCADE; DROP ROLE {USER}".encode())
 
