@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import psycopg
 import pytest
 
+from exporter.causes import Cause
 from exporter.state import Observation, Remembered, State
 from exporter.verdict import Status, failed, ok
 from tests.exporter.samples import observe, plan, planned
@@ -244,6 +245,28 @@ async def test_leading_begins_where_the_former_leader_ended(following: State, cl
     await observe(following, clock, KEY[0], {KEY[1]: failed("Seen.")})
     (view,) = following.views()
     assert (view.status, view.since) == (Status.FAILED, NOON)  # no transition: it was so before
+
+
+async def test_a_state_that_follows_names_causes_and_so_does_one_that_takes_over(clock: Clock) -> None:
+    cause = planned("redis", "pods_healthy")
+    state = State(plan(cause, planned(causes=(Cause("redis", "pods_healthy"),))), clock)
+    state.leads = False
+    clock.advance(seconds=30)
+    broken = recorded(Status.FAILED, clock())
+    await state.follow({("redis", "pods_healthy"): broken, KEY: broken}, whole=True)
+
+    def causes() -> list[str]:
+        view = state.view(*KEY)
+        assert view is not None
+        return [named.id for named in view.causes]
+
+    assert causes() == ["redis.pods_healthy"]
+    state.lead()
+    await state.tick()
+    assert causes() == ["redis.pods_healthy"]
+    state.leads = False
+    await state.follow({("redis", "pods_healthy"): recorded(Status.OK, clock())})
+    assert causes() == []
 
 
 async def test_clocks_that_differ_make_nothing_younger_than_when_it_was_read(following: State, clock: Clock) -> None:
