@@ -33,6 +33,8 @@ _KINDS = {
 }
 """How the names of images of the stores begin, by section."""
 _PORTS = {"redis": 6379, "postgresql": 5432, "nats": 4222, "neo4j": 7687, "qdrant": 6333}
+_NAMES = {"valkey": "redis", "postgres": "postgresql"} | {kind: kind for kind in _KINDS}
+"""What `app.kubernetes.io/name` calls the stores, for images whose names say nothing."""
 _MONITORING = {
     "prometheus": ("prometheus", 9090),
     "alertmanager": ("alertmanager", 9093),
@@ -81,6 +83,7 @@ async def see_cluster(options: Mapping[str, Any]) -> Cluster:
         services = await _listed(client, SERVICES, unseen)
         ingresses = await _listed(client, INGRESSES, unseen)
         cron_jobs = await _listed(client, CRON_JOBS, unseen)
+        groups = await _groups(client, unseen)
     finally:
         await client.close()
     services = [service for service in services if service.namespace not in PLATFORM]
@@ -94,6 +97,7 @@ async def see_cluster(options: Mapping[str, Any]) -> Cluster:
         monitoring=tuple(_monitoring(pods, services)),
         hosts=tuple(_hosts(ingresses)),
         backups=tuple(_backups(cron_jobs)),
+        groups=groups,
         unseen=tuple(unseen),
     )
 
@@ -105,6 +109,14 @@ async def _listed(client: Kubernetes, kind: Kind[T], unseen: list[str]) -> Seque
     except ProbeError as error:
         unseen.append(str(error))
         return ()
+
+
+async def _groups(client: Kubernetes, unseen: list[str]) -> frozenset[str]:
+    try:
+        return await client.groups()
+    except ProbeError as error:
+        unseen.append(str(error))
+        return frozenset()
 
 
 def _kind(image: str) -> str:
@@ -121,16 +133,34 @@ def _stores(pods: Iterable[Pod], services: Iterable[_Service]) -> Iterator[Store
             if kind := _kind(image):
                 members.setdefault((kind, pod.workload, image), []).append(pod)
                 break
+        else:
+            if kind := _labelled(pod):
+                members.setdefault((kind, pod.workload, kind), []).append(pod)
     for (kind, workload, image), own in sorted(members.items()):
         behind = [service for service in services if all(map(service.selects, own))]
         ports = [service for service in behind if _PORTS[kind] in _numbers(service)]
+        pair = [
+            one for end in ("-rw", "-ro") for one in services if one.metadata.name.endswith(end) and _leads_to(one, own)
+        ]
         headless = next((one for one in (*ports, *behind) if one.spec.cluster_ip == "None"), None)
         if headless is not None and all(_is_numbered(pod) for pod in own):
             names = sorted((pod.metadata.name for pod in own), key=lambda name: (len(name), name))
             hosts = tuple(f"{name}.{headless.host}" for name in names)
         else:
-            hosts = tuple(service.host for service in ports[:1])
+            # Operators such as CloudNativePG have a Service for the primary, and one for the standbys.
+            hosts = tuple(service.host for service in pair or ports[:1])
         yield Store(kind, workload, hosts, image)
+
+
+def _labelled(pod: Pod) -> str:
+    """The section for the store that a pod's label names, where it declares the port of that store, too."""
+    kind = _NAMES.get(pod.metadata.labels.get("app.kubernetes.io/name", ""), "")
+    declared = (port.container_port for one in pod.spec.containers for port in one.ports or ())
+    return kind if kind and _PORTS[kind] in declared else ""
+
+
+def _leads_to(service: _Service, pods: Iterable[Pod]) -> bool:
+    return _PORTS["postgresql"] in _numbers(service) and any(map(service.selects, pods))
 
 
 def _numbers(service: _Service) -> set[int]:

@@ -16,6 +16,12 @@ class Store:
     hosts: tuple[str, ...]
     image: str
 
+    @property
+    def namespace(self) -> str:
+        """Where it runs; empty where a person named it."""
+        namespace, slash, _ = self.workload.partition("/")
+        return namespace if slash else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -24,6 +30,11 @@ class Service:
     path: str
     url: str
     selector: tuple[tuple[str, str], ...]
+
+    @property
+    def namespace(self) -> str:
+        """Where it is."""
+        return self.path.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,10 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a cluster shows. `unseen` says, in full sentences, what could not be read: nothing follows from that."""
+    """What a cluster shows. `groups` are those of its API, by which custom resources are known.
+
+    `unseen` says, in full sentences, what could not be read: nothing follows from that.
+    """
 
     namespaces: tuple[str, ...] = ()
     stores: tuple[Store, ...] = ()
@@ -44,4 +58,5 @@ class Cluster:
     monitoring: tuple[Workload, ...] = ()
     hosts: tuple[str, ...] = ()
     backups: tuple[str, ...] = ()
+    groups: frozenset[str] = frozenset()
     unseen: tuple[str, ...] = ()

@@ -29,6 +29,13 @@ _ABSENT = {
     "backend_api": "The product has no backend of its own.",
 }
 """Reasons that a person may confirm; for the other sections there is no usual one."""
+_MESHES = {"security.istio.io": "mesh", "policy.linkerd.io": "linkerd"}
+"""Options of `network_security` by the groups of the API that the meshes bring."""
+_BACKUPS = {
+    "velero.io": "Velero is installed: `velero: {schedule: NAME, covers: [NAMESPACE]}` of a store names the Schedule.",
+    "postgresql.cnpg.io": "CloudNativePG is installed: where it stores backups in S3, `objects` of a database names the bucket.",
+}
+"""What makes backups, by the groups of the API that it brings."""
 
 
 def configuration(
@@ -113,6 +120,12 @@ def _active(
     if kubernetes is not None:
         for section in ("kubernetes", "resource_allocation"):
             yield section, [f"{section}:", "  targets:", f"    - {_flow({'name': 'cluster'})}"]
+        places = [*(service.namespace for service in cluster.services), *(store.namespace for store in cluster.stores)]
+        if own := dict.fromkeys(filter(None, places)):
+            target = _flow({"name": "cluster", "namespaces": list(own)})
+            yield "configuration_verification", ["configuration_verification:", "  targets:", f"    - {target}"]
+        if meshes := [option for group, option in _MESHES.items() if group in cluster.groups]:
+            yield "network_security", ["network_security:", *(f"  {option}: {{}}" for option in meshes)]
     if nats := [store for store in cluster.stores if store.kind == "nats" and store.hosts]:
         yield "nats", ["nats:", "  targets:", *_indented(4, map(_nats, nats))]
     if redis := [store for store in cluster.stores if store.kind == "redis" and store.hosts]:
@@ -167,14 +180,12 @@ def _waiting(cluster: Cluster, prometheus: str | None) -> Iterator[tuple[str, li
         entries = [f"    - {_service(service)}" for service in cluster.services]
         intro = f"# HTTP services that were found: leave each in the one of {listed(_APPLICATIONS)} where it belongs."
         yield "backend_api", [intro, "backend_api:", "  targets:", *entries]
+    makers = [text for group, text in _BACKUPS.items() if group in cluster.groups]
     if cluster.backups:
-        yield (
-            "backups",
-            [
-                f"# CronJobs that seem to make backups: {listed(list(cluster.backups))}.",
-                "backups: {}   # docs/sections/backups.md has what names the schedules and where the copies are",
-            ],
-        )
+        makers.insert(0, f"CronJobs that seem to make backups: {listed(list(cluster.backups))}.")
+    if makers:
+        docs = "backups: {}   # docs/sections/backups.md has what names the schedules and where the copies are"
+        yield "backups", [*(f"# {text}" for text in makers), docs]
 
 
 def _undecided(section: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from collectors.discovery.found import Cluster
 from exporter.catalogue import Catalogue
 from exporter.config import ConfigError, load
 from tests.exporter.cli.conftest import Ended
@@ -134,7 +135,11 @@ def test_a_cluster_becomes_a_configuration(run: Run, shop: str, kubeconfig: Path
     found = yaml.safe_load(file.read_text())
     assert found["clients"] == {"kubernetes": {"kubeconfig": str(kubeconfig), "namespaces": [shop]}}
     sections = found["sections"]
-    assert sections.keys() == {"kubernetes", "resource_allocation", "redis", "nats", "qdrant", "tls_certificates"}
+    assert sections.keys() - {"network_security"} == {
+        *("kubernetes", "resource_allocation", "configuration_verification"),
+        *("redis", "nats", "qdrant", "tls_certificates"),
+    }
+    assert sections["configuration_verification"]["targets"] == [{"name": "cluster", "namespaces": [shop]}]
     assert sections["redis"]["targets"] == [
         {
             "name": f"{shop}/cache",
@@ -151,6 +156,58 @@ def test_a_cluster_becomes_a_configuration(run: Run, shop: str, kubeconfig: Path
         "api.shop.example.com:443",
         "shop.example.com:443",
     ]
+
+
+def test_stores_of_operators_and_mirrors_are_found_by_services_labels_and_ports(
+    run: Run, control_plane: ControlPlane, kubeconfig: Path
+) -> None:
+    namespace = control_plane.namespace("mirrored")
+    named = "app.kubernetes.io/name"
+    # What an operator's custom resource is to its pods: neither a StatefulSet nor a ReplicaSet.
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "orders", "namespace": namespace}}
+    control_plane.apply(owner)
+    uid = control_plane.get(f"/api/v1/namespaces/{namespace}/configmaps/orders")["metadata"]["uid"]
+    owned = [{"apiVersion": "v1", "kind": "ConfigMap", "name": "orders", "uid": uid, "controller": True}]
+
+    def pod(name: str, image: str, port: int, labels: Mapping[str, str], owners: Sequence[Manifest] = ()) -> Manifest:
+        containers = [one | {"image": image, "ports": [{"containerPort": port}]} for one in pod_spec()["containers"]]
+        about = {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": list(owners)}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": pod_spec(containers=containers)}
+
+    database = "ghcr.io/cloudnative-pg/postgresql:17"
+    halves = [service(namespace, f"orders-{end}", 5432, app=f"orders-{end}") for end in ("rw", "ro")]
+    control_plane.apply(
+        pod("orders-1", database, 5432, {"app": "orders-rw"}, owned),
+        pod("orders-2", database, 5432, {"app": "orders-ro"}, owned),
+        pod("cache-0", "registry.example.com/mirror/4711:1", 6379, {"app": "cache", named: "valkey"}),
+        pod("cache-exporter", "registry.example.com/mirror/4712:1", 9121, {named: "redis"}),
+        *halves,
+        service(namespace, "cache", 6379),
+    )
+    text = run("init", "--kubeconfig", kubeconfig, "--namespace", namespace).out
+    assert f"@orders-rw.{namespace}:5432,orders-ro.{namespace}:5432/DATABASE" in text
+    [cache] = yaml.safe_load(text)["sections"]["redis"]["targets"]
+    assert cache["nodes"] == [f"cache.{namespace}:6379"]
+
+
+@pytest.mark.parametrize(
+    ("group", "wanted"),
+    [
+        ("security.istio.io", {"network_security": {"mesh": {}}}),
+        ("policy.linkerd.io", {"network_security": {"linkerd": {}}}),
+        ("velero.io", {}),
+    ],
+)
+def test_custom_resources_show_what_is_installed(group: str, wanted: Mapping[str, Any], tmp_path: Path) -> None:
+    discovery = Catalogue.load().discovery
+    headings = {entry.section: entry.heading for entry in Catalogue.load().entries.values()}
+    text = discovery.configuration(headings, {}, Cluster(groups=frozenset({group})), None, [], [])
+    file = tmp_path / "checklist.yaml"
+    file.write_text(text)
+    sections = yaml.safe_load(text)["sections"]
+    assert {name: found for name, found in sections.items() if name == "network_security"} == wanted
+    assert ("Velero is installed" in text) == (group == "velero.io")
+    assert load(file).config.sections.keys() >= wanted.keys()
 
 
 def test_what_waits_for_a_person_is_right_once_it_is_uncommented(

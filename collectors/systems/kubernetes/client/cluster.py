@@ -200,6 +200,13 @@ class Kubernetes(Client[KubernetesSettings]):
         discovered = await self._discovery.get()
         return [kind for kind in discovered if part in kind.plural]
 
+    async def groups(self) -> frozenset[str]:
+        """The groups of the API that the cluster serves, CustomResourceDefinitions included; none where it does not report them.
+
+        Raises ProbeError when there is no answer.
+        """
+        return await self._groups.get()
+
     async def objects(
         self, api_version: str, kind: str, *, namespaces: Sequence[str] = (), selector: str = ""
     ) -> Sequence[dict[str, Any]]:
