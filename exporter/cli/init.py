@@ -36,8 +36,8 @@ def init(
     """Write a commented configuration from what a Kubernetes cluster and a Prometheus show.
 
     Without an option the cluster is read that `kubectl` would ask; with --ask alone, nothing is read. Only pods, Services,
-    Ingresses and CronJobs are listed. What needs a password or a decision is commented out, with what it takes. On standard
-    output, unless --output names a file.
+    Ingresses, CronJobs and the names of API groups are listed. What needs a password or a decision is commented out, with what
+    it takes. On standard output, unless --output names a file.
     """
     if output is not None and output.exists():
         raise Refused(f"{output} exists already and was left as it is; choose another file.")
