@@ -178,8 +178,8 @@ def _announcement(options: ServeOptions, loaded: Loaded, scheme: str, version: s
     else:
         yield f"Configuration: {options.config_file}"
     verified = sum(bool(item.targets) for item in loaded.plan.items)
-    names = f"{', '.join(sections)}; {verified} of {counted(len(loaded.plan.items), 'line')} verified"
-    yield f"Sections: {names if sections else 'none configured'}"
+    lines = f"{verified} of {counted(len(loaded.plan.items), 'line')} verified"
+    yield f"Sections: {', '.join(sections) or 'none configured'}; {lines}"
     addresses = ", ".join(f"{scheme}://{address}" for address in options.listen_addresses)
     yield f"Listening: {addresses}; metrics at {options.web.prefix}{options.web.telemetry_path}"
 

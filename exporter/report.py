@@ -12,7 +12,7 @@ import os
 import re
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -197,7 +197,12 @@ def _xml(text: str) -> str:
 
 
 def _markdown(report: Report) -> str:
-    """The checklist's own file, ticked where the line passes, each line with status, dates and sentence."""
+    """The checklist's own file, ticked where the line passes, each line with status, dates and sentence.
+
+    Of a part of its lines, these alone under their headings: a box that is not ticked would say that its line does not pass.
+    """
+    if {name for name, place in report.places.items() if place.number} - {_id(item) for item in report.items}:
+        return "\n".join(_under_heading(heading, items) for heading, items in report.sections())
     placed = {number: item for item in report.items if (number := report.place(item).number)}
     text = report.checklist.render(
         {number: Status(item["status"]).is_ok for number, item in placed.items()},
@@ -205,9 +210,13 @@ def _markdown(report: Report) -> str:
     )
     added = [item for item in report.items if not report.place(item).number]
     for heading, group in groupby(added, key=lambda item: report.place(item).heading):
-        boxes = "".join(f"{_box(item)}\n" for item in group)
-        text = f"{text.rstrip()}\n\n## {' '.join(heading.split())}\n{boxes}"
+        text = f"{text.rstrip()}\n\n{_under_heading(heading, group)}"
     return text
+
+
+def _under_heading(heading: str, items: Iterable[Mapping[str, Any]]) -> str:
+    boxes = "".join(f"{_box(item)}\n" for item in items)
+    return f"## {' '.join(heading.split())}\n{boxes}"
 
 
 def _box(item: Mapping[str, Any]) -> str:

@@ -110,7 +110,7 @@ _REASONS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.DENIED: (
         "The account is wrong or lacks a right.",
-        "Grant the right that the sentence names; `checklist-exporter list` prints the minimal rights of each section.",
+        "Grant the right that the sentence names; `checklist-exporter list --section NAME` prints the minimal rights.",
     ),
     Reason.TIMEOUT: (
         "There was no answer in time.",

@@ -29,6 +29,7 @@ _ABSENT = {
     "backend_api": "The product has no backend of its own.",
 }
 """Reasons that a person may confirm; for the other sections there is no usual one."""
+_BY_EVIDENCE = ("documentation", "training", "signatories")
 _MESHES = {"security.istio.io": "mesh", "policy.linkerd.io": "linkerd"}
 """Options of `network_security` by the groups of the API that the meshes bring."""
 _BACKUPS = {
@@ -48,12 +49,13 @@ def configuration(
     *,
     environment: str = "production",
     absent: Collection[str] = (),
+    used: Collection[str] = (),
 ) -> str:
     """The configuration of an `environment`, as YAML that `config check` accepts.
 
     `sections` are the names of all sections with their headings. `kubernetes` are the options with which the `cluster` was read,
     `prometheus` the address of the Prometheus that has the `jobs` and sends to the `alertmanagers`; None where there is none.
-    `absent` are sections that a person declared not applicable.
+    `absent` are sections that a person declared not applicable, `used` those that the product needs.
     """
     cluster = cluster or Cluster()
     urls = {found.kind: found.urls for found in cluster.monitoring}
@@ -80,7 +82,11 @@ def configuration(
             lines += [f"  # {heading}", *(f"  {line}" for line in active[name])]
     for name, heading in sections.items():
         if name not in active:
-            lines += ["", f"  # {heading}", *(f"  # {line}" for line in waiting.get(name) or _undecided(name))]
+            lines += [
+                "",
+                f"  # {heading}",
+                *(f"  # {line}" for line in waiting.get(name) or _undecided(name, name in used)),
+            ]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -188,8 +194,10 @@ def _waiting(cluster: Cluster, prometheus: str | None) -> Iterator[tuple[str, li
         yield "backups", [*(f"# {text}" for text in makers), docs]
 
 
-def _undecided(section: str) -> list[str]:
-    if section in _ABSENT:
+def _undecided(section: str, used: bool) -> list[str]:
+    if section in _BY_EVIDENCE:
+        return [f"{section}: {{}}   # verified by records in the folder `evidence`: docs/evidence.md"]
+    if section in _ABSENT and not used:
         return [f"{section}: {{not_applicable: {_ABSENT[section]}}}   # if that is so"]
     return [f"{section}: {{}}   # docs/sections/{section}.md"]
 

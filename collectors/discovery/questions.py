@@ -42,38 +42,44 @@ class Question:
     def problem(self, answer: str) -> str:
         """One sentence that says why this is no answer; empty where it is one."""
         if self.choice:
-            return "" if answer.lower() in ("", "y", "yes", "n", "no") else "Answer y for yes, n for no, or nothing."
+            return "" if answer.lower() in ("", "y", "yes", "n", "no") else "Answer y or n, or press Enter."
         wrong = next((address for address in _split(answer) if not _is_address(address)), None)
         return f"'{wrong}' is no address: HOST or HOST:PORT, with commas between several." if wrong else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What is known after the questions: `absent` are the sections that the product has nothing for, as a person said."""
+    """What is known after the questions.
+
+    `absent` are the sections that the product has nothing for, as a person said, `used` those that it needs.
+    """
 
     cluster: Cluster
     absent: frozenset[str]
+    used: frozenset[str]
 
 
 def answered(cluster: Cluster | None, ask: Callable[[Question], str]) -> Answers:
     """Ask for what the `cluster` (None: none was read) does not show; `ask` returns an answer without a problem, or nothing."""
     cluster = cluster or Cluster()
-    stores, absent = list(cluster.stores), set()
+    stores, absent, used = list(cluster.stores), set[str](), set[str]()
     for kind, (name, members, example) in _STORES.items():
         if any(store.kind == kind for store in stores):
             continue
-        used = ask(Question(f"Does the product use {name}?", choice=True))
-        if _is_no(used):
-            absent.add(kind)
-        elif used and (hosts := tuple(_split(ask(Question(f"Addresses of its {members}, such as {example}"))))):
+        answer = ask(Question(f"Does the product use {name}?", choice=True))
+        _note(answer, kind, absent, used)
+        if kind in used and (hosts := tuple(_split(ask(Question(f"Addresses of its {members}, such as {example}"))))):
             stores.append(Store(kind, kind, hosts, ""))
     sites = () if cluster.hosts else tuple(_split(ask(Question(_SITES))))
-    absent.update(section for section, text in _USES.items() if _is_no(ask(Question(text, choice=True))))
-    return Answers(replace(cluster, stores=tuple(stores), hosts=cluster.hosts or sites), frozenset(absent))
+    for section, text in _USES.items():
+        _note(ask(Question(text, choice=True)), section, absent, used)
+    found = replace(cluster, stores=tuple(stores), hosts=cluster.hosts or sites)
+    return Answers(found, frozenset(absent), frozenset(used))
 
 
-def _is_no(answer: str) -> bool:
-    return answer.lower() in ("n", "no")
+def _note(answer: str, section: str, absent: set[str], used: set[str]) -> None:
+    if answer:
+        (absent if answer.lower() in ("n", "no") else used).add(section)
 
 
 def _split(answer: str) -> Iterator[str]:

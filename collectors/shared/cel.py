@@ -159,7 +159,7 @@ class Language:
             return f"{listed(nulls)} {'is' if len(nulls) == 1 else 'are'} null"
         if key := _KEY.search(error):
             missing = key[1].strip('"')
-            return f"there is no {missing} in it" if missing in condition else "there is no such key in it"
+            return f"it has no key {missing}" if missing in condition else "it has no such key"
         if wrong := _WRONG_TIME.search(error):
             return wrong[1]
         if overload := _OVERLOAD.search(error):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from exporter.cli.shared import ConfigFile, ExitCode, Refused, load, say
+from exporter.cli.shared import ConfigFile, ExitCode, Refused, load, prompt, say
 
 if TYPE_CHECKING:
     from exporter.config import Loaded
@@ -136,7 +136,10 @@ async def _line(loaded: Loaded, item: str, evidence: Evidence) -> Result:
 
 
 def _ask(name: str, wanted: str) -> str:
-    return str(typer.prompt(f"{name} ({wanted})", default="", show_default=False, err=True))
+    while answer := prompt(f"{name} ({wanted})"):
+        if name != "result" or answer in ("passed", "failed"):
+            break
+    return answer
 
 
 def _numbers(given: Iterable[str]) -> dict[str, float] | None:

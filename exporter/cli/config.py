@@ -8,10 +8,12 @@ import typer
 
 from exporter.cli.bindings import described, unbound
 from exporter.cli.shared import ConfigFile, ExitCode, load, say
+from exporter.collector import Mode
 from exporter.words import counted, listed
 
 if TYPE_CHECKING:
     from exporter.config import Loaded
+    from exporter.plan import PlannedItem
 
 __all__ = ["check_config"]
 
@@ -38,6 +40,12 @@ def check_config(
             f"{counted(len(lost), 'line')} bound to no item; "
             "-v shows them with proposals, and `checklist-exporter bind` writes them."
         )
+    if loaded.evidence.folder is None and (taking := sum(map(_rests_on_records, loaded.plan.items))):
+        say(
+            f"No evidence folder is configured (`evidence: ./evidence`), so {counted(taking, 'line')} that only records verify "
+            f"{'is' if taking == 1 else 'are'} unknown.",
+            error=True,
+        )
     if lines := without_evidence(loaded):
         say(
             f"{counted(len(lines), 'line')} that evidence verifies {'has' if len(lines) == 1 else 'have'} no record, so each is "
@@ -45,6 +53,10 @@ def check_config(
             error=True,
         )
     return ExitCode.OK
+
+
+def _rests_on_records(line: PlannedItem) -> bool:
+    return line.mode is Mode.EVIDENCE and bool(line.targets) and not line.not_applicable
 
 
 def without_evidence(loaded: Loaded) -> tuple[str, ...]:

@@ -118,14 +118,16 @@ def _causes(loaded: Loaded, planned: PlannedItem, *, commands: bool) -> Iterator
 
 def _asked(job: Job, steps: list[Step]) -> Iterator[str]:
     """What is configured for a target, and each question with its answer."""
-    yield f"Target {job.target}" if job.target else "The section has no targets"
+    yield f"Target {job.target}" if job.target else "Options"
+    shown: dict[str, str] = {}
     for options in (
         getattr(job.collector, "options", None),
         job.settings,
         job.target_settings,
     ):  # a line's own come first
         if options is not None:
-            yield from (f"  {name}: {one_line(value)}" for name, value in _set(options).items())
+            shown = {name: one_line(value) for name, value in _set(options).items()} | shown
+    yield from (f"  {name}: {value}" for name, value in shown.items())
     for number, step in enumerate(steps[:STEPS_SHOWN], 1):
         yield f"  {number}. {one_line(step.asked)}"
         yield f"     → {one_line(step.answered)} ({step.seconds * 1000:.0f} ms)"
@@ -138,7 +140,7 @@ def _asked(job: Job, steps: list[Step]) -> Iterator[str]:
 def _set(options: Any) -> dict[str, Any]:
     """The options that the configuration sets, but the target's name."""
     shown = options.model_dump(mode="json", exclude_unset=True)
-    return {name: value for name, value in shown.items() if name != "name" and value not in (None, [], {})}
+    return {name: value for name, value in shown.items() if name != "name" and value not in (None, "", [], {})}
 
 
 def _conclude(view: ItemView, target: str) -> Status:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from exporter.cli.shared import ExitCode, Refused, say, write
+from exporter.cli.shared import ExitCode, Refused, prompt, say, write
 
 __all__ = ["init"]
 
@@ -81,11 +81,11 @@ async def _made(kubernetes: dict[str, Any] | None, prometheus: str | None, ask: 
         raise Refused(f"--prometheus: {error.errors(include_input=False)[0]['msg']}.") from None
     headings = {entry.section: entry.heading for entry in catalogue.entries.values()}
     written = {name: str(value) if isinstance(value, Path) else value for name, value in (kubernetes or {}).items()}
-    environment, absent = "production", frozenset[str]()
+    environment, absent, used = "production", frozenset[str](), frozenset[str]()
     if ask:
-        environment = str(typer.prompt("Environment", default=environment, err=True))
+        environment = prompt("Environment", environment)
         answers = discovery.answered(cluster, _ask)
-        cluster, absent = answers.cluster, answers.absent
+        cluster, absent, used = answers.cluster, answers.absent, answers.used
     return str(
         discovery.configuration(
             headings,
@@ -96,15 +96,16 @@ async def _made(kubernetes: dict[str, Any] | None, prometheus: str | None, ask: 
             alertmanagers,
             environment=environment,
             absent=absent,
+            used=used,
         )
     )
 
 
 def _ask(question: Any) -> str:
     """The answer of a person, asked until it is one."""
-    text = f"{question.text} [y/n/nothing]" if question.choice else question.text
+    text = f"{question.text} [y/n, Enter: not known]" if question.choice else question.text
     while True:
-        answer = str(typer.prompt(text, default="", show_default=False, err=True)).strip()
+        answer = prompt(text)
         if not (problem := question.problem(answer)):
             return answer
         say(problem, error=True)

@@ -129,7 +129,7 @@ def _print_missing(loaded: Loaded, sections: Sequence[str] | None) -> int:
             sentences.setdefault(item["summary"], []).append(f"{item['section']}.{item['item']}")
     if not by_reason:
         say("No line is unknown.")
-    for reason in sorted(by_reason, key=list(Reason).index):
+    for reason in sorted(by_reason, key=lambda one: (one is Reason.UNOBSERVED, list(Reason).index(one))):
         say(f"{reason}: {reason.remedy}")
         for sentence, lines in by_reason[reason].items():
             say(f"  {sentence}")

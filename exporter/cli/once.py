@@ -51,7 +51,7 @@ def _progress(total: int) -> Iterator[Callable[[Job], None]]:
     """Shows progress on standard error: a bar on a terminal, otherwise a line for each run."""
     screen = console(error=True)
     if not screen.is_terminal:
-        yield lambda job: say(f"{job.id} was verified.", error=True)
+        yield lambda job: say(f"{job.id} was checked.", error=True)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -75,7 +75,8 @@ def write_report(
     report = Report(
         document,
         loaded.checklist,
-        {binding.entry.id: Place(binding.heading, binding.number) for binding in loaded.bindings},
+        {item.id: Place(item.heading, 0) for item in loaded.plan.items}
+        | {binding.entry.id: Place(binding.heading, binding.number) for binding in loaded.bindings},
         {item.id: item.declared.description for item in loaded.plan.items if item.declared},
         {item.id: item.runbook_url for item in loaded.plan.items},
         threshold,

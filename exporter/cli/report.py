@@ -88,7 +88,7 @@ def _compare(loaded: Loaded, exporters: Sequence[HttpSettings], section: Section
     chosen = known(section, (item["section"] for column in columns for item in column.items))
     if chosen:
         columns = [column.only(chosen) for column in columns]
-    headings = {binding.entry.id: binding.heading for binding in loaded.bindings}
+    headings = {item.id: item.heading for item in loaded.plan.items}
     comparison = Comparison(columns, headings)
     if form is Format.TABLE:
         print_table(comparison, console())

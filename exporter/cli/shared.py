@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -41,6 +42,7 @@ __all__ = [
     "load",
     "output_errors",
     "prepare_streams",
+    "prompt",
     "say",
     "write",
     "wrong_options",
@@ -123,6 +125,15 @@ def console(*, error: bool = False) -> Console:
     if made.width < 1:
         made.width = 80
     return made
+
+
+def prompt(text: str, default: str = "") -> str:
+    """What a person types, without spaces around it. Ctrl-C ends the command, also in an event loop, which handles it itself."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return str(typer.prompt(text, default=default, show_default=bool(default), err=True)).strip()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def write(text: str) -> None:

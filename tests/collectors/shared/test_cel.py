@@ -39,7 +39,7 @@ FACTS = Facts(json=ANSWER, text="ready", latency=timedelta(milliseconds=20), nam
         ('text == "ready" && json.n == 4', 'text is "ready", json.n is 3'),
         ('"c" in names', 'names is ["a", "b"]'),
         ("latency > duration('1s')", "latency is 20ms"),
-        ("json.gone == 1", "there is no gone in it"),
+        ("json.gone == 1", "it has no key gone"),
         ("json.error > 5", "types do not match in _>_(string, int64)"),
         ('age(at) < duration("1h")', "at is 2020-01-01 00:00:00 UTC"),
         # Nothing passes by what it does not have.

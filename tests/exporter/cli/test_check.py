@@ -40,7 +40,7 @@ def test_fail_on_narrows_by_severity(
     config = custom(tmp_path, *lines)
     ended = run("check", "--config.file", config, "--section", "drill", "--fail-on", fail_on)
     assert ended.code == code
-    assert "was verified." in ended.err
+    assert "was checked." in ended.err
 
 
 def test_json_is_as_the_schema_says_and_of_the_sections_asked_for(run: Run, tmp_path: Path) -> None:
@@ -63,8 +63,8 @@ def test_when_piped_a_line_for_each_and_progress_beside(run: Run, tmp_path: Path
     assert ended.out.splitlines()[0].startswith("ok              critical  drill.replica_drilled: team@example.com")
     assert ended.out.splitlines()[-1] == "staging: 1 ok, 1 failed."
     assert sorted(ended.err.splitlines()) == [
-        "drill.replica_drilled was verified.",
-        "drill.restore_drilled was verified.",
+        "drill.replica_drilled was checked.",
+        "drill.restore_drilled was checked.",
     ]
 
 

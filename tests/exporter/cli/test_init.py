@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -293,14 +298,14 @@ def test_a_person_is_asked_for_what_is_not_seen(run: Run, tmp_path: Path, monkey
         "",  # Qdrant
         *("yes", "broker.example.com:4322"),
         "www.example.com,api.example.com:8443",
-        *("n", "maybe", "no", *("" for _ in range(6))),
+        *("n", "maybe", "no", "y", *("" for _ in range(5))),
     ]
     monkeypatch.setattr("sys.stdin", Terminal("".join(f"{line}\n" for line in typed)))
     file = tmp_path / "checklist.yaml"
     ended = run("init", "--ask", "--output", file)
     assert ended.code == 0, ended.err
     assert "'cache 0' is no address: HOST or HOST:PORT, with commas between several." in ended.err
-    assert "Answer y for yes, n for no, or nothing." in ended.err
+    assert "Answer y or n, or press Enter." in ended.err
     assert run("config", "check", "--config.file", file).code == 0
     found = yaml.safe_load(file.read_text())
     assert (found["environment"], found["clients"]) == ("staging", {})
@@ -331,6 +336,8 @@ def test_a_person_is_asked_for_what_is_not_seen(run: Run, tmp_path: Path, monkey
         "payments": {"not_applicable": "The product takes no payments."},
     }
     assert "db-0.example.com:5432,db-1.example.com:5433/DATABASE" in file.read_text()
+    assert "# communications: {}   # docs/sections/communications.md" in file.read_text(), "the product sends messages"
+    assert "# signatories: {}   # verified by records in the folder `evidence`: docs/evidence.md" in file.read_text()
 
 
 def test_who_answers_nothing_decides_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,6 +345,21 @@ def test_who_answers_nothing_decides_nothing(run: Run, monkeypatch: pytest.Monke
     ended = run("init", "--ask")
     assert ended.code == 0, ended.err
     assert not yaml.safe_load(ended.out)["sections"]
+
+
+def test_the_first_interrupt_at_a_question_ends_the_command(tmp_path: Path) -> None:
+    ours, its = pty.openpty()
+    program = Path(sys.executable).with_name("checklist-exporter")
+    with subprocess.Popen(
+        [program, "init", "--ask"], stdin=its, stdout=its, stderr=its, start_new_session=True
+    ) as asking:
+        os.close(its)
+        shown = b""
+        while b"Environment" not in shown:
+            shown += os.read(ours, 4096)
+        os.killpg(asking.pid, signal.SIGINT)
+        assert asking.wait(30) == 130
+    os.close(ours)
 
 
 def test_questions_require_a_terminal_and_may_be_left(

@@ -29,6 +29,14 @@ def test_markdown_is_the_checklist_ticked(run: Run, tmp_path: Path) -> None:
     assert ticked == {"Replica drilled": True, "Restore drilled": False}
 
 
+def test_of_a_section_only_its_lines_are_printed(run: Run, tmp_path: Path) -> None:
+    ended = run("report", "--config.file", custom(tmp_path, *LINES), "--section", "drill")
+    lines = Checklist.parse(ended.out, "report").lines
+    assert {line.text: line.ticked for line in lines} == {"Replica drilled": True, "Restore drilled": False}
+    ended = run("report", "--section", "redis")
+    assert len(Checklist.parse(ended.out, "report").lines) == 7
+
+
 @pytest.mark.parametrize("form", ["table", "sarif", "html"])
 def test_every_form_names_the_lines(run: Run, tmp_path: Path, form: str) -> None:
     config = custom(tmp_path, *LINES)

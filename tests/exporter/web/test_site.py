@@ -373,7 +373,7 @@ async def test_the_launch_page_shows_what_blocks_whose_it_is_and_what_expires(cl
         verdicts = {one.item: ok("Seen.") for one in (late, early, never)}
         await observe(found, clock, early.section, verdicts)
         text = words((await site.get("/launch")).text)
-        assert "Ready to launch Every critical line passes or is waived (5)." in text
+        assert "Ready to launch All critical lines (5) pass or are waived." in text
         assert f"The first evidence to expire is valid until {expiry:%Y-%m-%d}" in text
 
 

@@ -65,8 +65,9 @@ async def _seen(probe: Sql, parameters: Parameters) -> Seen | None:
 
 
 async def _observed(probe: Sql, connection: Connection, instance: _Instance) -> Observed:
+    # `a.*` is the row, where `a` may be a column of it.
     # With a parameter the server takes one statement only: nothing can end the read-only transaction.
-    query = f"SELECT to_jsonb(a)::text AS row FROM (\n{probe.query.replace('%', '%%')}\n) AS a LIMIT %s"  # noqa: S608  # the configuration's own
+    query = f"SELECT to_jsonb(a.*)::text AS row FROM (\n{probe.query.replace('%', '%%')}\n) AS a LIMIT %s"  # noqa: S608  # the configuration's own
     loop = asyncio.get_running_loop()
     started = loop.time()
     try:

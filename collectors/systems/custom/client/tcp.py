@@ -74,7 +74,7 @@ async def _observed(probe: Tcp, address: Address) -> Observed:
             raise ProbeError(f"{address} did not accept a connection within {limit}.", Reason.TIMEOUT) from None
         said = counted(len(received), "byte") if received else "nothing"
         raise Refuted(
-            f"{address} accepted the connection and sent {said} within {limit}, and not the end of an answer.",
+            f"{address} accepted the connection and sent {said} within {limit} (wanted the end of an answer).",
             Reason.DOWN,
         ) from None
     except Refused as error:

@@ -197,7 +197,7 @@ class Connection:
             return Inaccessible(f"PostgreSQL at {self.where} cannot read foreign data: {reason}.", Reason.UNREACHABLE)
         if isinstance(error, errors.InsufficientPrivilege):
             return ProbeError(f"Role {self.user} lacks a right on PostgreSQL at {self.where}: {reason}.", Reason.DENIED)
-        return ProbeError(f"PostgreSQL at {self.where} did not answer a question: {reason}.", Reason.ERROR)
+        return ProbeError(f"PostgreSQL at {self.where} refused a query: {reason}.", Reason.ERROR)
 
     async def _begin(self) -> None:
         """Begin a transaction that sets all it needs itself; on a new connection where the server ended the idle one."""

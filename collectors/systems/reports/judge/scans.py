@@ -91,7 +91,7 @@ def coverage_problems(reports: Iterable[Report], limits: ScanLimits) -> Iterator
     if missing := [target for target in limits.scan_targets if not any(_is_of(target, report) for report in scanned)]:
         yield failed(f"There is no valid vulnerability scan of {listed(missing)}.", reason=Reason.MISSING)
     if not scanned:
-        yield unknown("No valid report is one of a vulnerability scan.", reason=Reason.MISSING)
+        yield unknown("There is no valid report of a vulnerability scan.", reason=Reason.MISSING)
 
 
 def scanned_digests(reports: Iterable[Report]) -> set[str]:

@@ -44,7 +44,7 @@ def space(control_plane: ControlPlane) -> str:
         ({"conditions": ["object.spec.replicas >= 2"]}, FAILED, "web does not meet `object.spec.replicas >= 2`"),
         ({"conditions": ["objects.all(o, o.spec.replicas >= 2)"]}, FAILED, "it is not true of 1 of 2"),
         ({"conditions": ["size(objects) == 2"]}, OK, "are as wanted (1 condition)"),
-        ({"conditions": ["object.spec.paused == true"]}, FAILED, "there is no paused in it"),
+        ({"conditions": ["object.spec.paused == true"]}, FAILED, "it has no key paused"),
         ({"warn_unless": ["object.spec.replicas >= 2"]}, WARNING, "web does not meet"),
         ({"conditions": ['age(object.metadata.creationTimestamp) < duration("24h")']}, OK, "as wanted"),
         (NOBODY, FAILED, "There are 0 Deployment objects with `app=nobody`"),

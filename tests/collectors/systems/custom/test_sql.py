@@ -69,7 +69,11 @@ COUNT = "SELECT count(*) AS n, max(placed) AS last, min(state) AS state, sum(tot
         ("SELECT * FROM shop.orders WHERE id > 9", ["rows == 0"], OK, "rows is 0"),
         ("SELECT * FROM shop.orders", ["rows == 0"], FAILED, "rows is 2"),
         ("SELECT * FROM shop.orders", ["rows > 0", "row.id > 0"], FAILED, "returned more than one row"),
-        ("SELECT 1 AS n", ["row.m == 1"], FAILED, "there is no m in it"),
+        ("SELECT 1 AS n", ["row.m == 1"], FAILED, "it has no key m"),
+        # A column may be called as the query is inside.
+        ("SELECT '{\"stuck\": 0}'::jsonb AS a, 5 AS stuck", ["row.stuck == 0"], FAILED, "row.stuck is 5"),
+        ("SELECT 1 AS a", ["row.a == 1"], OK, "as wanted"),
+        ("SELECT NULL AS a, 2 AS b", ["row.b == 2"], OK, "as wanted"),
         ("SELECT 'x' AS n", ["row.n > 1"], FAILED, "types do not match"),
         ("SELECT now()::timestamp AS t", ['age(row.t) < duration("1h")'], FAILED, "which time zone"),
         ("SELECT now() + interval '1 day' AS t", ['age(row.t) < duration("1h")'], FAILED, "lies in the future"),

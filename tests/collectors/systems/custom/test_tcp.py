@@ -68,7 +68,7 @@ async def test_a_port_that_accepts_and_says_nothing_is_failed() -> None:
 async def test_a_greeting_that_never_ends_its_line_is_failed() -> None:
     async with saying(b"220 mail") as address:
         result = await connects(address, timeout="2s", conditions=['text.startsWith("220")'])
-    assert (result.status, "sent 8 bytes within 2s, and not the end of an answer" in result.summary) == (
+    assert (result.status, "sent 8 bytes within 2s (wanted the end of an answer)" in result.summary) == (
         FAILED,
         True,
     )
