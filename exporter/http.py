@@ -24,6 +24,7 @@ from exporter.verdict import ProbeError, Reason
 from exporter.words import format_size, os_reason
 
 __all__ = [
+    "UNUSABLE_LOCATION",
     "BaseUrl",
     "Http",
     "HttpSettings",
@@ -36,6 +37,8 @@ __all__ = [
     "tls_context",
 ]
 
+#: The header that has the location of a redirect where that leads nowhere.
+UNUSABLE_LOCATION = "unusable-location"
 # What a header may hold (RFC 9110): visible characters, and spaces between them.
 _FIELD_VALUE = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?")
 
@@ -181,7 +184,10 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 
 
 async def drop_unusable_location(response: httpx.Response) -> None:
-    """Leave out a redirect that leads nowhere (`https:///x`, `javascript:…`): a hook for clients of httpx, which fails at some."""
+    """Rename the location of a redirect that leads nowhere (`https:///x`, `javascript:…`) to `UNUSABLE_LOCATION`.
+
+    A hook for clients of httpx, which fails at some of them.
+    """
     location = response.headers.get("location")
     if location is None:
         return
@@ -192,6 +198,7 @@ async def drop_unusable_location(response: httpx.Response) -> None:
         usable = False
     if not usable:
         del response.headers["location"]
+        response.headers[UNUSABLE_LOCATION] = location
 
 
 class Http:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urldefrag, urljoin, urlsplit
 from exporter.evidence.errors import Refuted
 from exporter.evidence.html import LOGIN_PATH, Page, folded, read_page, refreshed
 from exporter.evidence.records import PRINTABLE, Link
-from exporter.http import Http, HttpSettings
+from exporter.http import UNUSABLE_LOCATION, Http, HttpSettings
 from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown, unobserved
 
@@ -161,7 +161,7 @@ class Links:
             async with self._places:
                 reply = await http.get(path, expect=None, max_bytes=limit)
             page = await asyncio.to_thread(read_page, reply.body, reply.headers.get("content-type", ""))
-            if reply.status in _REDIRECTS and "location" not in reply.headers:
+            if reply.status in _REDIRECTS and UNUSABLE_LOCATION in reply.headers:
                 raise ProbeError(f"{url} redirects to an invalid address.", Reason.MALFORMED)
             to = _leads_to(reply, page)
             if to is None or ((target := _joined(url, to)) == url and reply.status not in _REDIRECTS):

@@ -889,7 +889,7 @@ async def test_the_rules_of_this_product_can_fire(world: World) -> None:
     own = [one for group in document["groups"] for one in group["rules"]]
     shipped = [one for one in own if one.get("alert", one.get("record")) in names]
     assert len(shipped) == len(names)
-    world.page.text = f"{METRICS}checklist_items_configured 205\n"
+    world.page.text = f"{METRICS}checklist_items_configured 205\nchecklist_exporter_leader 1\n"
     try:
         world.rules(*shipped, rule("Down", 'up == 0 or absent(up{job="app"})'))
         world.prometheus.wait_for("checklist_items_configured")
