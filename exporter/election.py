@@ -48,10 +48,10 @@ class ElectionOptions(Options):
         None, description="Namespace of the Lease; that of the pod by default, or of the kubeconfig's context."
     )
     lease_duration: Duration = Field(
-        timedelta(seconds=15), ge=timedelta(seconds=1), description="How long after the leader's last sign others wait."
+        timedelta(seconds=12), ge=timedelta(seconds=1), description="How long after the leader's last sign others wait."
     )
     renew_deadline: Duration = Field(
-        timedelta(seconds=10),
+        timedelta(seconds=8),
         gt=timedelta(0),
         description="How long the leader may fail to renew the Lease before it stops verifying.",
     )
