@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -134,7 +135,26 @@ def _print_missing(loaded: Loaded, sections: Sequence[str] | None) -> int:
         for sentence, lines in by_reason[reason].items():
             say(f"  {sentence}")
             say(f"    {counted(len(lines), 'line')}: {', '.join(lines)}")
+            if added := ", ".join(_to_add(sentence, lines)):
+                say(f"    Add: {added}")
     return ExitCode.OK
+
+
+#: What is not there, as sentences name it.
+_OPTION, _CLIENT = (
+    re.compile(r"\bOption (\w+)( of \S+)? is (?:not set|empty)"),
+    re.compile(r"\bclients\.\w+(?= is not configured)"),
+)
+
+
+def _to_add(sentence: str, lines: Iterable[str]) -> Iterator[str]:
+    """The keys that a configuration lacks by this sentence of these lines."""
+    sections = dict.fromkeys(line.partition(".")[0] for line in lines)
+    for option, of_target in _OPTION.findall(sentence):
+        yield from (f"sections.{section}.{option}{' (or of the target)' if of_target else ''}" for section in sections)
+    yield from _CLIENT.findall(sentence)
+    if "No evidence folder is configured" in sentence:
+        yield "evidence: ./evidence"
 
 
 def _row(entry: Entry) -> dict[str, Any]:

@@ -111,6 +111,17 @@ def test_what_is_missing_is_grouped_by_its_reason(run: Run, tmp_path: Path) -> N
     assert reasons == ["not_configured"]
     assert "  Section redis is not configured, so nothing was checked." in ended.out
     assert "    7 lines: redis.pods_healthy, " in ended.out
+    assert "    Add: evidence: ./evidence\n" in ended.out
+
+
+def test_what_is_missing_names_the_keys_to_add(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("environment: test\n")
+    chosen = [f"--section={name}" for name in ("openai", "disaster_recovery", "documentation")]
+    ended = run("list", "--missing", *chosen, "--config.file", config)
+    added = [line.strip() for line in ended.out.splitlines() if "Add: " in line and "not_applicable" not in line]
+    assert {"Add: sections.openai.api", "Add: sections.disaster_recovery.recovery_times"} <= set(added)
+    assert "Add: clients.prometheus, evidence: ./evidence" in added
 
 
 def test_nothing_is_missing(run: Run, tmp_path: Path) -> None:
