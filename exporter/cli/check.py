@@ -30,7 +30,10 @@ def check(
     ] = False,
     enable_commands: EnableCommands = False,
 ) -> int:
-    """Verify every line once. Exits 0 (all ok), 1 (failed), 2 (unknown) or 3 (configuration)."""
+    """Verify every line once.
+
+    Exits 0 (all ok), 1 (failed), 2 (unknown), 3 (configuration) or 4 (internal error, or output that cannot be written).
+    """
     loaded = load(config_file)
     sections = known(section, (planned.section for planned in loaded.plan.items))
     document = verify(loaded, sections, commands=enable_commands)
