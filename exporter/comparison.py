@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from exporter.report import MARKS, Format, counts, page_template
+from exporter.report import MARKS, Format, blocking, counts, item_id, page_template
 from exporter.verdict import Status
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Comparison:
     @cached_property
     def sections(self) -> dict[str, list[Row]]:
         """The lines that any column has, by heading, in the order of the first column that has them."""
-        by_column = [{_id(item): item for item in column.items} for column in self.columns]
+        by_column = [{item_id(item): item for item in column.items} for column in self.columns]
         sections: dict[str, list[Row]] = {}
         for name in dict.fromkeys(name for items in by_column for name in items):
             cells = [column.cell(items.get(name)) for column, items in zip(self.columns, by_column, strict=True)]
@@ -100,10 +100,9 @@ class Comparison:
             if column.document is None:
                 yield name, column.error
                 continue
-            critical = [item for item in column.items if item["severity"] == "critical"]
-            blocking = sum(item["status"] in (Status.FAILED, Status.UNKNOWN) for item in critical)
-            verb = "does" if blocking == 1 else "do"
-            yield name, f"{counts(column.items) or 'no lines'}; {blocking} critical {verb} not pass."
+            in_the_way = blocking(column.items)
+            verb = "does" if in_the_way == 1 else "do"
+            yield name, f"{counts(column.items) or 'no lines'}; {in_the_way} critical {verb} not pass."
 
 
 def render(comparison: Comparison, form: Format) -> str:
@@ -186,7 +185,3 @@ def _differing(comparison: Comparison) -> int:
     """How many lines do not have the same status everywhere."""
     rows = [row for rows in comparison.sections.values() for row in rows]
     return sum(len({cell.word for cell in row.cells}) > 1 for row in rows)
-
-
-def _id(item: Mapping[str, Any]) -> str:
-    return f"{item['section']}.{item['item']}"

@@ -32,7 +32,18 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["MARKS", "Format", "Place", "Report", "counts", "page_template", "print_table", "render"]
+__all__ = [
+    "MARKS",
+    "Format",
+    "Place",
+    "Report",
+    "blocking",
+    "counts",
+    "item_id",
+    "page_template",
+    "print_table",
+    "render",
+]
 
 
 class Format(StrEnum):
@@ -77,7 +88,7 @@ class Report:
 
     def place(self, item: Mapping[str, Any]) -> Place:
         """Where the item's line stands; the section's name stands in for an unknown heading."""
-        return self.places.get(_id(item), Place(item["section"], 0))
+        return self.places.get(item_id(item), Place(item["section"], 0))
 
     def sections(self) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
         """The headings with their items, each once: a heading of one's own may have lines of several sections."""
@@ -124,7 +135,7 @@ def print_table(report: Report, console: Console) -> None:
             console.print()
         else:
             for item in items:
-                columns = f"{item['status']:<14}  {item['severity']:<8}  {_id(item)}: {_observed(item)}"
+                columns = f"{item['status']:<14}  {item['severity']:<8}  {item_id(item)}: {_observed(item)}"
                 console.print(Text(columns), soft_wrap=True)
     console.print(Text(f"{report.document['environment']}: {counts(report.items)}."), soft_wrap=True)
 
@@ -201,7 +212,7 @@ def _markdown(report: Report) -> str:
 
     Of a part of its lines, these alone under their headings: a box that is not ticked would say that its line does not pass.
     """
-    if {name for name, place in report.places.items() if place.number} - {_id(item) for item in report.items}:
+    if {name for name, place in report.places.items() if place.number} - {item_id(item) for item in report.items}:
         return "\n".join(_under_heading(heading, items) for heading, items in report.sections())
     placed = {number: item for item in report.items if (number := report.place(item).number)}
     text = report.checklist.render(
@@ -264,11 +275,13 @@ def _sarif(report: Report) -> str:
 
 
 def _rule(report: Report, item: Mapping[str, Any]) -> dict[str, Any]:
-    help_text = inspect.cleandoc(report.help.get(_id(item)) or f"No collector verifies this line yet: {item['line']}")
-    runbook = report.runbooks.get(_id(item), "")
+    help_text = inspect.cleandoc(
+        report.help.get(item_id(item)) or f"No collector verifies this line yet: {item['line']}"
+    )
+    runbook = report.runbooks.get(item_id(item), "")
     return {
-        "id": _id(item),
-        "name": "".join(word.capitalize() for word in re.split(r"[._]", _id(item))),
+        "id": item_id(item),
+        "name": "".join(word.capitalize() for word in re.split(r"[._]", item_id(item))),
         "shortDescription": {"text": item["line"]},
         "fullDescription": {"text": help_text.partition("\n\n")[0]},
         "help": {"text": help_text},
@@ -287,11 +300,11 @@ _URI = "%/:=&?~#+!$,;'@()*[]"  # what quote() leaves alone: the characters that 
 
 def _result(report: Report, index: int, item: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {
-        "ruleId": _id(item),
+        "ruleId": item_id(item),
         "ruleIndex": index,
         "level": _LEVELS[item["severity"]],
         "message": {"text": _observed(item)},
-        "partialFingerprints": {"checklistItem/v1": _id(item)},
+        "partialFingerprints": {"checklistItem/v1": item_id(item)},
         "properties": {"status": item["status"], "since": item["since"]},
     }
     if location := _location(report, report.place(item).number):
@@ -343,14 +356,18 @@ def _html(report: Report) -> str:
     )
 
 
+def blocking(items: Iterable[Mapping[str, Any]]) -> int:
+    """How many of these lines keep a launch from being ready: critical ones that do not pass and that no waiver accepts."""
+    return sum(item["severity"] == "critical" and item["status"] in _NOT_TRUE for item in items)
+
+
 def _launch(items: Sequence[Mapping[str, Any]]) -> tuple[Status, str]:
     """Whether to launch, as on the page: a status to show it by, and a sentence."""
     critical = [item for item in items if item["severity"] == "critical" and item["status"] != Status.NOT_APPLICABLE]
-    blocking = sum(item["status"] in _NOT_TRUE for item in critical)
-    if blocking:
+    if in_the_way := blocking(critical):
         return (
             Status.FAILED,
-            f"Not ready to launch: {blocking} critical line{' does' if blocking == 1 else 's do'} not pass.",
+            f"Not ready to launch: {in_the_way} critical line{' does' if in_the_way == 1 else 's do'} not pass.",
         )
     if critical:
         return Status.OK, "Ready to launch: every critical line passes or is waived."
@@ -375,11 +392,12 @@ def _endings(report: Report) -> Iterator[tuple[Mapping[str, Any], str]]:
 
 def _observed(item: Mapping[str, Any]) -> str:
     """The sentence, with the lines because of which it does not pass; exporters of older versions name none."""
-    causes = [f"{_id(cause)} is {cause['status']}" for cause in item.get("causes", ())]
+    causes = [f"{item_id(cause)} is {cause['status']}" for cause in item.get("causes", ())]
     return f"{item['summary']} Because {listed(causes)}." if causes else item["summary"]
 
 
-def _id(item: Mapping[str, Any]) -> str:
+def item_id(item: Mapping[str, Any]) -> str:
+    """`section.item` of an element of `items`."""
     return f"{item['section']}.{item['item']}"
 
 
