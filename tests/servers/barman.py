@@ -30,8 +30,12 @@ class Barman:
 
     @property
     def archive_command(self) -> str:
-        """The command by which PostgreSQL hands its WAL over: read by everyone, as barman runs as another user here."""
-        return f"test ! -f {self.incoming}/%f && install -m 644 %p {self.incoming}/%f"
+        """The command by which PostgreSQL hands its WAL over: read by everyone, as barman runs as another user here.
+
+        It is renamed once it is whole, since barman takes away whatever has a name without a dot at its beginning.
+        """
+        written, wanted = f"{self.incoming}/.%f", f"{self.incoming}/%f"
+        return f"test ! -f {wanted} && install -m 644 %p {written} && mv {written} {wanted}"
 
     def configure(self, instance: Postgres) -> None:
         """Say whose backups it keeps."""
@@ -56,7 +60,9 @@ class Barman:
             timeout=_SECONDS,
             check=False,
         )
-        assert (done.returncode == 0) is succeeds, done.stdout + done.stderr
+        log = self.home / "log"
+        said = done.stdout + done.stderr + (log.read_text() if log.exists() else "")
+        assert (done.returncode == 0) is succeeds, said
         return done.stdout
 
     def back_up(self, *options: str) -> str:

@@ -76,6 +76,13 @@ class PgBouncer(Server):
             return str(error)
         return ""
 
+    def servers(self, user: str) -> list[tuple[object, ...]]:
+        """Return its connections to PostgreSQL as this role, as its console lists them."""
+        with psycopg.connect(self.dsn(), autocommit=True, cursor_factory=psycopg.ClientCursor) as console:
+            cursor = console.execute("SHOW SERVERS")
+            column = [described.name for described in cursor.description or ()].index("user")
+            return [row for row in cursor if row[column] == user]
+
     def client(self) -> psycopg.Connection[tuple[object, ...]]:
         """Connect as an application does, through a pool."""
         return psycopg.connect(self.dsn(APPLICATION, APPLICATION, "orders"), connect_timeout=5)

@@ -3,4 +3,3 @@
 from tests.collectors.environment_and_secrets.shop import cluster
 from tests.servers.aws import aws, aws_server
 from tests.servers.kubernetes import control_plane
-from tests.servers.prometheus import prometheus

@@ -340,13 +340,13 @@ async def test_that_rotation_is_enabled_in_aws_is_no_rotation(cluster: ControlPl
         assert "has no secret absent" in result.summary
 
 
-async def test_a_secret_that_nothing_has_written_to_fails(
-    cluster: ControlPlane, prometheus: Prometheus, tmp_path: Path
-) -> None:
+async def test_a_secret_that_nothing_has_written_to_fails(cluster: ControlPlane, tmp_path: Path) -> None:
     namespace = run(cluster, [from_secret("DB_PASSWORD")])
     series = f'kube_secret_metadata_resource_version{{namespace="{namespace}",secret="orders"}} '
-    with Exposition(f"{series}4711\n") as metrics:
-        prometheus.configure(scrapes=[scrape("kube-state-metrics", metrics.port)])
+    with (
+        Exposition(f"{series}4711\n") as metrics,
+        Prometheus(tmp_path, scrapes=[scrape("kube-state-metrics", metrics.port)]) as prometheus,
+    ):
         prometheus.wait_for("kube_secret_metadata_resource_version offset 2s")
         client = PrometheusClient(PrometheusSettings(url=prometheus.url), Threads())
         further, kept = {"prometheus": client}, attested(tmp_path, f"configuration_verification.{ROTATED}")

@@ -422,6 +422,7 @@ async def test_a_pooler_whose_login_is_refused(pair: Cluster) -> None:
         told(await see(pair.dsn, "connection_pool_sized", pgbouncer=pooler.dsn()), "ok")
         pair.primary.query(f"ALTER ROLE {APPLICATION} PASSWORD 'changed'")
         pair.primary.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{APPLICATION}'")
+        wait_until(lambda: not pooler.servers(APPLICATION), "the pooler to notice that its connection is gone")
         waiting = asyncio.create_task(asyncio.to_thread(_ask, client))
         seen = await until(
             lambda: see(pair.dsn, "connection_pool_sized", pgbouncer=pooler.dsn()),

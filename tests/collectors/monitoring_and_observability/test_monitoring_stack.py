@@ -114,7 +114,7 @@ def clients_of(urls: Mapping[str, Any], **options: Any) -> AbstractAsyncContextM
 def running(folder: Path, release: str) -> Iterator[World]:
     """A world in which everything is as it should be."""
     (folder / "alertmanager").mkdir()
-    flags = ["--rules.alert.resend-delay=1s"]
+    flags = ["--rules.alert.resend-delay=3s"]  # an alert ends by itself after four of them
     with (
         Alertmanager(folder / "alertmanager", routes(), release=release) as alertmanager,
         Prometheus(folder, release=release, scrapes=[], flags=flags) as prometheus,

@@ -648,7 +648,7 @@ async def test_numbers_are_compared_and_nothing_with_itself(
 
 async def test_rows_that_are_still_at_the_source_were_not_copied(orders: Postgres) -> None:
     orders.script(
-        f"""CREATE EXTENSION postgres_fdw;
+        f"""CREATE EXTENSION IF NOT EXISTS postgres_fdw;
             CREATE SERVER old FOREIGN DATA WRAPPER postgres_fdw
                 OPTIONS (host '{LOOPBACK}', port '{orders.port}', dbname 'orders');
             CREATE USER MAPPING FOR PUBLIC SERVER old OPTIONS (user '{MONITOR}', password $${PASSWORD}$$);
@@ -732,7 +732,7 @@ async def test_no_number_of_rows_is_not_none(orders: Postgres) -> None:
 
 async def test_an_archive_that_cannot_be_reached_is_not_accessible(orders: Postgres) -> None:
     orders.script(
-        f"""CREATE EXTENSION postgres_fdw;
+        f"""CREATE EXTENSION IF NOT EXISTS postgres_fdw;
             CREATE SERVER archive FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '1');
             CREATE USER MAPPING FOR {MONITOR} SERVER archive OPTIONS (user 'a', password 'b');
             CREATE FOREIGN TABLE public.archived (at date) SERVER archive""",
