@@ -21,8 +21,35 @@ from collectors.systems.prometheus.check.scrape import judge_scrape
 from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.prometheus.model.promql import selector
 from collectors.systems.prometheus.model.scrape import Scrape
-from collectors.systems.redis import judge, model
+from collectors.systems.redis import model
 from collectors.systems.redis.client import Full, Login, addresses_of, answers_plaintext, each_server, greet_each, look
+from collectors.systems.redis.judge.cluster import (
+    cluster_problems,
+    member_problems,
+    ownership_problems,
+    successor_problems,
+)
+from collectors.systems.redis.judge.connections import connection_problems
+from collectors.systems.redis.judge.memory import memory_problems, unlike_problems
+from collectors.systems.redis.judge.metrics import scraped_problems
+from collectors.systems.redis.judge.nodes import of_each
+from collectors.systems.redis.judge.persistence import persistence_problems
+from collectors.systems.redis.judge.replication import (
+    health_problems,
+    lag_problems,
+    leadership_problems,
+    link_problems,
+    sync_problems,
+)
+from collectors.systems.redis.judge.sentinel import (
+    agreement_problems,
+    detection_problems,
+    electorate_problems,
+    named_master_problems,
+    sentinel_problems,
+    timeout_problems,
+)
+from collectors.systems.redis.judge.tls import address_problems, door_problems, peer_encryption_problems
 from collectors.systems.redis.model import Answers, Look, NodeAddress, RedisLimits, Unseen
 from exporter.collector import Collector, SectionSettings, Target, fetched, item
 from exporter.http import Trust
@@ -302,15 +329,13 @@ On every Sentinel:
         for gone in since.keys() - {node.address for node in nodes}:
             del since[gone]
         full = [failed(str(why), reason=why.reason) for why in _full(nodes)]
-        problems = [*full, *judge.of_each(nodes, judge.health_problems)]
-        problems += judge.of_each(
-            model.seen(nodes), lambda node: judge.link_problems(node, target, since, self.context.now())
-        )
-        problems += judge.of_each(model.seen(nodes), lambda node: judge.lag_problems(node, target))
+        problems = [*full, *of_each(nodes, health_problems)]
+        problems += of_each(model.seen(nodes), lambda node: link_problems(node, target, since, self.context.now()))
+        problems += of_each(model.seen(nodes), lambda node: lag_problems(node, target))
         grown = await self.growth()
-        problems += judge.of_each(model.seen(nodes), lambda node: judge.sync_problems(node, grown))
+        problems += of_each(model.seen(nodes), lambda node: sync_problems(node, grown))
         if target.mode is not Deployment.CLUSTER:
-            problems += collected(judge.leadership_problems(nodes, target.wanted_replicas))
+            problems += collected(leadership_problems(nodes, target.wanted_replicas))
         dead = await self._dead(nodes)
         stale = (await self._guarded())[1] if target.mode is Deployment.SENTINEL else ()
         problems += [
@@ -348,7 +373,7 @@ On every Sentinel:
         The log shows why writing failed.
         """
         nodes, limits = await self.nodes(), self.target
-        problems = judge.of_each(nodes, lambda node: judge.persistence_problems(node, limits, self.context.now()))
+        problems = of_each(nodes, lambda node: persistence_problems(node, limits, self.context.now()))
         good = ok(
             f"All nodes of {limits.name} persist ({limits.persistence}), and their last writes went well; whether the "
             "configuration file that the next start reads has the same settings was not checked.",
@@ -371,8 +396,8 @@ On every Sentinel:
         """
         nodes, limits = await self.nodes(), self.target
         grown = await self.growth()
-        problems = judge.of_each(nodes, lambda node: judge.memory_problems(node, grown, limits))
-        problems += collected(judge.unlike_problems(nodes))
+        problems = of_each(nodes, lambda node: memory_problems(node, grown, limits))
+        problems += collected(unlike_problems(nodes))
         good = ok(
             f"All nodes of {limits.name} evict by {limits.eviction_policy} when their maxmemory is used up.",
             memory_used_ratio=model.highest(nodes, model.memory_used),
@@ -397,7 +422,7 @@ On every Sentinel:
         scrape, nodes = self.target.scrape, await self.nodes()
         samples = await prometheus.query(selector(scrape.identity, {"job": scrape.job} | scrape.labels))
         wanted = min(scrape.instances or len(nodes), len(nodes))
-        problems = judge.scraped_problems(nodes, samples, scrape.identity, wanted, scrape.stale_after)
+        problems = scraped_problems(nodes, samples, scrape.identity, wanted, scrape.stale_after)
         return verdict(problems, ok("Each node is scraped by an exporter of its own."))
 
     @item("Connection pool is optimized", severity=WARNING, needs=("+info", "two runs", "with `pools`: +client|list"))
@@ -414,7 +439,7 @@ On every Sentinel:
         """
         nodes, grown = await self.nodes(), await self.growth()
         problems = [failed(str(why), reason=why.reason) for why in _full(nodes)]
-        problems += judge.of_each(nodes, lambda node: judge.connection_problems(node, grown, self.target))
+        problems += of_each(nodes, lambda node: connection_problems(node, grown, self.target))
         good = ok(
             f"No node of {self.target.name} rejected a connection, and their clients keep theirs.",
             clients_used_ratio=model.highest(nodes, model.clients_used),
@@ -435,7 +460,7 @@ On every Sentinel:
         """
         target, nodes, now = self.target, await self.nodes(), self.context.now()
         if target.tls is None:
-            problems = judge.of_each(
+            problems = of_each(
                 nodes,
                 lambda node: [
                     failed(f"{node.address} accepts unencrypted connections: no `tls`.", reason=Reason.MISCONFIGURED)
@@ -446,12 +471,10 @@ On every Sentinel:
             asked: list[tuple[Look, int | None]] = [(node, target.plaintext_port) for node in nodes]
             asked += [(sentinel, None) for sentinel in await self.sentinels()]
             problems = [
-                problem for node, usual in asked for problem in judge.door_problems(node, answered, usual, target, now)
+                problem for node, usual in asked for problem in door_problems(node, answered, usual, target, now)
             ]
-            problems += judge.of_each(
-                model.seen(nodes), lambda node: judge.peer_encryption_problems(node, cluster=cluster)
-            )
-            problems += collected(judge.address_problems(await self.greetings(), target, now))
+            problems += of_each(model.seen(nodes), lambda node: peer_encryption_problems(node, cluster=cluster))
+            problems += collected(address_problems(await self.greetings(), target, now))
             if target.tls.insecure_skip_verify:
                 problems.append(
                     unknown(
@@ -486,11 +509,11 @@ On every Sentinel:
         if target.mode is Deployment.CLUSTER:
             buried = model.buried(nodes)
             living = [node for node in nodes if isinstance(node, Answers) or node.address not in buried]
-            problems = judge.of_each(living, lambda node: judge.cluster_problems(node, target.wanted_replicas))
-            problems += judge.of_each(living, lambda node: judge.timeout_problems(node, target))
-            problems += collected(judge.ownership_problems(nodes))
-            problems += collected(judge.member_problems(nodes))
-            problems += collected(judge.successor_problems(nodes, target, target.wanted_replicas))
+            problems = of_each(living, lambda node: cluster_problems(node, target.wanted_replicas))
+            problems += of_each(living, lambda node: timeout_problems(node, target))
+            problems += collected(ownership_problems(nodes))
+            problems += collected(member_problems(nodes))
+            problems += collected(successor_problems(nodes, target, target.wanted_replicas))
             good = ok(
                 f"All {model.SLOTS} slots of cluster {target.name} are served, and each master has a replica.",
                 nodes_answering=len(model.seen(nodes)),
@@ -509,16 +532,16 @@ On every Sentinel:
         answered = model.seen(sentinels)
         # A Sentinel that is silent for us and for the others is gone, which they report; one that they reach was not observed.
         gone = len(sentinels) - len(answered) <= model.known_gone(sentinels, name)
-        problems = judge.of_each(
+        problems = of_each(
             answered if gone else sentinels,
-            lambda one: judge.sentinel_problems(one, name, target, target.wanted_replicas, nodes),
+            lambda one: sentinel_problems(one, name, target, target.wanted_replicas, nodes),
         )
-        problems += collected(judge.electorate_problems(sentinels, watches, target))
+        problems += collected(electorate_problems(sentinels, watches, target))
         if watches:
             problems += [failed(str(why), reason=why.reason) for why in missing if isinstance(why, model.Unwatched)]
-        problems += judge.detection_problems(watches, name, target)
-        problems += judge.agreement_problems(watches, name)
-        problems += judge.of_each((node for node in nodes if node.address in masters), judge.named_master_problems)
+        problems += detection_problems(watches, name, target)
+        problems += agreement_problems(watches, name)
+        problems += of_each((node for node in nodes if node.address in masters), named_master_problems)
         good = ok(
             f"{counted(len(answered), 'Sentinel')} {'has' if len(answered) == 1 else 'have'} a quorum for {name}, and "
             f"{', '.join(map(str, masters))} is its master.",

@@ -55,9 +55,11 @@ from collectors.systems.postgresql.judge.queries import (
 )
 from collectors.systems.postgresql.model.options import ClusterLimits, Pool
 from collectors.systems.postgresql.model.tuning import Activity, TuningLimits
-from collectors.systems.redis import judge as redis_judge
 from collectors.systems.redis import model as redis_model
 from collectors.systems.redis.client import Login, look
+from collectors.systems.redis.judge.caching import hit_problems, ttl_problems
+from collectors.systems.redis.judge.connections import connection_problems, keep_alive_problems
+from collectors.systems.redis.judge.nodes import of_each
 from collectors.systems.redis.model import Answers, CacheLimits, Look, NodeAddress, RedisLimits
 from exporter.collector import Collector, NoTarget, SectionSettings, fetched, item
 from exporter.http import Trust
@@ -377,7 +379,7 @@ Where a cache has `pools`, also:
             histories: dict[NodeAddress, deque[redis_model.Traffic]]
             histories = self.context.memory.setdefault(f"traffic {cache.name} {cache.nodes}", {})
             grown = redis_model.grow_all(histories, nodes, self.context.now(), cache.window)
-            problems += redis_judge.of_each(nodes, partial(redis_judge.connection_problems, grown=grown, limits=cache))
+            problems += of_each(nodes, partial(connection_problems, grown=grown, limits=cache))
         return verdict(problems, ok("No cache rejected a connection, and their clients keep theirs."))
 
     @item("Cache TTL values are optimized", severity=WARNING, needs=(_CACHES,))
@@ -394,7 +396,7 @@ Where a cache has `pools`, also:
         problems: list[Result] = []
         shares: list[float] = []
         for cache, nodes in await self.caches():
-            problems += redis_judge.of_each(nodes, partial(redis_judge.ttl_problems, limits=cache))
+            problems += of_each(nodes, partial(ttl_problems, limits=cache))
             answered = redis_model.seen(nodes)
             problems += collected(self._hits(cache, answered)) if answered else []
             for node in answered:
@@ -410,7 +412,7 @@ Where a cache has `pools`, also:
             node.address: (float(node.number("keyspace_hits")), float(node.number("keyspace_misses"))) for node in nodes
         }
         growth = self._grown(f"hits {cache.name}", values, cache.window)
-        return redis_judge.hit_problems(nodes, growth.by_key if growth else None, cache)
+        return hit_problems(nodes, growth.by_key if growth else None, cache)
 
     @item("CDN is configured for static assets", severity=INFO, needs=(f"{_SITES} with assets",))
     async def cdn_configured(self) -> Result:
@@ -540,7 +542,7 @@ Where a cache has `pools`, also:
     async def _caches_kept(self) -> Result:
         problems: list[Result] = []
         for _, nodes in await self.caches():
-            problems += redis_judge.of_each(nodes, redis_judge.keep_alive_problems)
+            problems += of_each(nodes, keep_alive_problems)
         return verdict(problems, ok("Caches notice clients that are gone (tcp-keepalive), and keep idle ones."))
 
     @staticmethod

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 
 from collectors.shared.verdicts import collected
-from collectors.systems.redis import judge, model
+from collectors.systems.redis import model
+from collectors.systems.redis.judge.cluster import cluster_problems
+from collectors.systems.redis.judge.connections import connection_problems
+from collectors.systems.redis.judge.memory import memory_problems
+from collectors.systems.redis.judge.persistence import persistence_problems
+from collectors.systems.redis.judge.replication import health_problems, leadership_problems, link_problems
+from collectors.systems.redis.judge.sentinel import sentinel_problems
+from collectors.systems.redis.judge.tls import door_problems
 from collectors.systems.redis.model import Answers, NodeAddress, RedisLimits, Traffic
 from exporter.verdict import ProbeError, Status
 
@@ -46,7 +53,7 @@ def test_roles_that_no_redis_has(reply: object) -> None:
 
 
 def test_a_pong_that_is_none() -> None:
-    [problem] = judge.health_problems(answers({"loading": 0}, PING="PANG"))
+    [problem] = health_problems(answers({"loading": 0}, PING="PANG"))
     assert (problem.status, problem.summary) == (Status.FAILED, "cache-1:6379 answers PING with 'PANG'.")
 
 
@@ -80,7 +87,7 @@ def snapshots(*, changes: int, seconds: int, saves: int = 1, running: int = 0, c
     limits = RedisLimits(persistence=model.Persistence.RDB)
     found = answers(info, **reply)
     # The server's own clock counts where it tells it, else ours.
-    problems = list(judge.persistence_problems(found, limits, NOW + timedelta(days=1) if clock else NOW))
+    problems = list(persistence_problems(found, limits, NOW + timedelta(days=1) if clock else NOW))
     return [f"{problem.status}: {problem.summary}" for problem in problems]
 
 
@@ -117,14 +124,14 @@ def test_a_snapshot_waits_for_the_rewrite_of_the_append_only_file() -> None:
     }
     reply = {"CONFIG_GET_save": ["save", "300 100"], "CONFIG_GET_dir": ["dir", "/data"]}
     limits = RedisLimits(persistence=model.Persistence.RDB)
-    assert list(judge.persistence_problems(answers(info, **reply), limits, NOW)) == []
+    assert list(persistence_problems(answers(info, **reply), limits, NOW)) == []
     info["aof_current_rewrite_time_sec"] = 86_400
-    [problem] = judge.persistence_problems(answers(info, **reply), limits, NOW)
+    [problem] = persistence_problems(answers(info, **reply), limits, NOW)
     assert problem.summary == (
         "cache-1:6379 has been writing a new append-only file for 1d (limit 1h): until that process ends nothing else is saved."
     )
     info["aof_rewrite_in_progress"] = 0
-    [overdue] = judge.persistence_problems(answers(info, **reply), limits, NOW)
+    [overdue] = persistence_problems(answers(info, **reply), limits, NOW)
     assert "has 10000 changes in no snapshot since 50m" in overdue.summary
 
 
@@ -177,7 +184,7 @@ def test_what_does_not_continue_starts_over(later: Traffic) -> None:
 @pytest.mark.parametrize(("version", "told"), [("TLSv1.1", "TLSv1.1"), (None, "no TLS")])
 def test_a_protocol_that_is_outdated(version: str | None, told: str) -> None:
     found = Answers(WHERE, version, {"INFO": "tcp_port:6379", "CONFIG GET port": ["port", "0"]})
-    [problem] = judge.door_problems(found, {WHERE: None}, 6379, RedisLimits(), NOW)
+    [problem] = door_problems(found, {WHERE: None}, 6379, RedisLimits(), NOW)
     assert problem.summary == f"cache-1:6379 speaks {told} (wanted TLS 1.2 or later)."
 
 
@@ -223,7 +230,7 @@ def test_views_that_no_redis_has(text: str) -> None:
 
 def test_a_state_that_no_redis_has() -> None:
     with pytest.raises(ProbeError, match="answered CLUSTER INFO with something else"):
-        list(judge.cluster_problems(answers(CLUSTER_INFO="cluster_state:ok"), 1))
+        list(cluster_problems(answers(CLUSTER_INFO="cluster_state:ok"), 1))
 
 
 @given(st.text())
@@ -267,9 +274,7 @@ def test_what_no_sentinel_says(found: Answers) -> None:
 @pytest.mark.parametrize("quorum", ["OK", "OK many usable", "PERHAPS 3", "", 3, ResponseError("No such master")])
 def test_a_quorum_that_no_sentinel_has(quorum: object) -> None:
     with pytest.raises(ProbeError):
-        list(
-            judge.sentinel_problems(sentinel(replicas=[replica("slave")], quorum=quorum), "mymaster", RedisLimits(), 1)
-        )
+        list(sentinel_problems(sentinel(replicas=[replica("slave")], quorum=quorum), "mymaster", RedisLimits(), 1))
 
 
 @pytest.mark.parametrize(
@@ -281,13 +286,13 @@ def test_a_quorum_that_no_sentinel_has(quorum: object) -> None:
     ],
 )
 def test_replicas_that_could_take_over(flags: str, told: list[str]) -> None:
-    found = judge.sentinel_problems(sentinel(replicas=[replica(flags)]), "mymaster", RedisLimits(), 1)
+    found = sentinel_problems(sentinel(replicas=[replica(flags)]), "mymaster", RedisLimits(), 1)
     assert [problem.summary for problem in found] == told
 
 
 def test_a_master_that_a_sentinel_holds_for_down() -> None:
     masters = [["name", "mymaster", "ip", "::1", "port", "6379", "flags", "master,s_down", "num-other-sentinels", "2"]]
-    [problem] = judge.sentinel_problems(sentinel(masters, [replica("slave")]), "mymaster", RedisLimits(), 1)
+    [problem] = sentinel_problems(sentinel(masters, [replica("slave")]), "mymaster", RedisLimits(), 1)
     assert problem.summary == "Sentinel cache-1:6379 holds the master [::1]:6379 for down."
 
 
@@ -298,12 +303,12 @@ def test_a_master_that_a_sentinel_holds_for_down() -> None:
 def test_whatever_is_answered_is_judged_or_refused(replies: dict[str, Any]) -> None:
     found = answers({"loading": 0, "maxmemory": "x", "master_link_status": "down"}, **replies)
     for judged in (
-        judge.health_problems(found),
-        judge.link_problems(found, RedisLimits(), {}, NOW),
-        judge.leadership_problems([found], 1),
-        judge.memory_problems(found, {}, RedisLimits()),
-        judge.connection_problems(found, {}, RedisLimits(pools={"orders": 1})),
-        judge.cluster_problems(found, 1),
+        health_problems(found),
+        link_problems(found, RedisLimits(), {}, NOW),
+        leadership_problems([found], 1),
+        memory_problems(found, {}, RedisLimits()),
+        connection_problems(found, {}, RedisLimits(pools={"orders": 1})),
+        cluster_problems(found, 1),
     ):
         for problem in collected(judged):
             assert problem.status in (Status.FAILED, Status.UNKNOWN, Status.WARNING)
@@ -312,5 +317,5 @@ def test_whatever_is_answered_is_judged_or_refused(replies: dict[str, Any]) -> N
 @given(Json, Json, Json)
 def test_whatever_a_sentinel_answers_is_judged_or_refused(masters: object, replicas: object, quorum: object) -> None:
     found = answers(SENTINEL_MASTERS=masters, SENTINEL_REPLICAS_mymaster=replicas, SENTINEL_CKQUORUM_mymaster=quorum)
-    problems = collected(judge.sentinel_problems(found, "mymaster", RedisLimits(), 1))
+    problems = collected(sentinel_problems(found, "mymaster", RedisLimits(), 1))
     assert {problem.status for problem in problems} == {Status.UNKNOWN}
