@@ -16,8 +16,8 @@ from collectors.shared import stores
 from collectors.shared.host_port import HostPort
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
-from collectors.systems.nats import judge
 from collectors.systems.nats.client import Connection, Full, Login, connected
+from collectors.systems.nats.judge import streams as judge
 from collectors.systems.nats.model import (
     Account,
     Consumer,

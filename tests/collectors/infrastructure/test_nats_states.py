@@ -28,7 +28,7 @@ from nats.js.api import (
     StreamSource,
 )
 
-from collectors.systems.nats import judge
+from collectors.systems.nats.judge import streams as judge
 from collectors.systems.nats.model import Jsz, Monitor, Routez, Varz
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from exporter.verdict import Reason, Result, Status

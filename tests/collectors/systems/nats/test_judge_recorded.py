@@ -2,7 +2,7 @@
 
 import pytest
 
-from collectors.systems.nats import judge
+from collectors.systems.nats.judge import streams as judge
 from collectors.systems.nats.model import Monitor, NatsLimits
 from exporter.verdict import Status
 from tests.collectors.systems.nats.test_recordings import Documents
