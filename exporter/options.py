@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, SecretStr, WithJsonSchema
 
-__all__ = ["Duration", "Options", "Said", "Secret", "Size", "format_duration", "parse_duration"]
+__all__ = ["Duration", "Options", "Said", "Secret", "Size", "format_duration", "format_seconds", "parse_duration"]
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _LONGEST = timedelta(days=365_000)
@@ -56,6 +56,11 @@ def format_duration(duration: timedelta) -> str:
         count, left = divmod(left, size)
         text += f"{count}{unit}" if count else ""
     return text or "0s"
+
+
+def format_seconds(duration: timedelta) -> str:
+    """The same in whole seconds, for what was measured; a negative one is none."""
+    return format_duration(timedelta(seconds=max(0, round(duration.total_seconds()))))
 
 
 def _parse_size(value: object) -> int:

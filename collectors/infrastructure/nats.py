@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,34 @@ from collectors.shared.host_port import HostPort
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
 from collectors.systems.nats.client import Connection, Full, Login, connected
-from collectors.systems.nats.judge import streams as judge
+from collectors.systems.nats.judge.accounts import account_problems, distinct_accounts
+from collectors.systems.nats.judge.clusters import (
+    distinct_problems,
+    link_problems,
+    payload_problems,
+    peer_problems,
+    same_problems,
+)
+from collectors.systems.nats.judge.consumers import (
+    consumer_problems,
+    delivery_problems,
+    lost_problems,
+    remembered_problems,
+    unmatched_problems,
+)
+from collectors.systems.nats.judge.exporters import exporter_problems, frozen_problems
+from collectors.systems.nats.judge.groups import meta_problems
+from collectors.systems.nats.judge.origins import stalled_problems, unmatched_origin_problems, waiting
+from collectors.systems.nats.judge.servers import certificate_problems, client_problems, health_problems, slow_problems
+from collectors.systems.nats.judge.storage import room_problems, store_problems
+from collectors.systems.nats.judge.streams import (
+    abandoned,
+    abandoned_problems,
+    kept_problems,
+    rewound_problems,
+    stream_problems,
+)
+from collectors.systems.nats.judge.topology import own_jetstreams
 from collectors.systems.nats.model import (
     Account,
     Consumer,
@@ -189,12 +216,12 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
     async def accounts(self) -> tuple[Account | ProbeError, ...]:
         """What each JetStream reports to the account, or why not; first that of all servers together: leaves have their own."""
         monitors = await self.monitors()
-        apart = judge.own_jetstreams([monitor for monitor in monitors if isinstance(monitor, Monitor)])
+        apart = own_jetstreams([monitor for monitor in monitors if isinstance(monitor, Monitor)])
         aside = {monitor.where for group in apart for monitor in group}
         numbered = [(number, mon.where if isinstance(mon, Monitor) else "") for number, mon in enumerate(monitors)]
         groups = [[number for number, where in numbered if where not in aside]]
         groups += ([number for number, where in numbered if where in {m.where for m in group}] for group in apart)
-        return judge.distinct_accounts(await self._each(map(self._first_account, groups)))
+        return distinct_accounts(await self._each(map(self._first_account, groups)))
 
     async def _first_account(self, numbers: Sequence[int]) -> Account:
         """What JetStream reports on the first of these servers that can be used; raises ProbeError when none can."""
@@ -354,7 +381,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         seen = [monitor for monitor in monitors if isinstance(monitor, Monitor)]
         return seen, [
             *(unobserved(why) for why in monitors if isinstance(why, ProbeError)),
-            *judge.distinct_problems(seen),
+            *distinct_problems(seen),
         ]
 
     @item(
@@ -386,17 +413,17 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
             for why in latencies
             if isinstance(why, ProbeError)
         )
-        problems += judge.peer_problems(seen, len(nodes), silent, silent_core=silent_core)
-        problems += judge.link_problems(seen)
-        problems += judge.payload_problems(seen)
+        problems += peer_problems(seen, len(nodes), silent, silent_core=silent_core)
+        problems += link_problems(seen)
+        problems += payload_problems(seen)
         for node, connection, monitor in pairs:
             if isinstance(connection, Connection) and isinstance(monitor, Monitor):
-                problems += judge.same_problems(node.server, connection.server_id, monitor)
+                problems += same_problems(node.server, connection.server_id, monitor)
         for monitor in seen:
-            problems += judge.health_problems(monitor)
-            problems += judge.client_problems(monitor)
-            problems += judge.certificate_problems(monitor, self.target)
-            problems += judge.slow_problems(monitor, looks.get(monitor.name))
+            problems += health_problems(monitor)
+            problems += client_problems(monitor)
+            problems += certificate_problems(monitor, self.target)
+            problems += slow_problems(monitor, looks.get(monitor.name))
             if isinstance(monitor.varz, Varz):
                 looks[monitor.name] = monitor.varz.start, monitor.varz.slow_consumers
         measured = [latency for latency in latencies if isinstance(latency, float)]
@@ -431,8 +458,8 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
     async def _stores(self) -> Result:
         seen, problems = await self._seen()
         for monitor in seen:
-            problems += judge.store_problems(monitor, self.target)
-        problems += judge.room_problems(seen)
+            problems += store_problems(monitor, self.target)
+        problems += room_problems(seen)
         used = [monitor.jsz.storage for monitor in seen if isinstance(monitor.jsz, Jsz)]
         core = sum(monitor.core for monitor in seen)
         but = f", except on {counted(core, 'server')} by declaration" if core else ""
@@ -442,31 +469,9 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         return verdict(problems, good)
 
     async def _kept(self) -> Result:
-        problems: list[Result] = []
         accounts = await self.accounts()
-        for account, consumers in zip(accounts, await self.consumers(), strict=True):
-            if isinstance(account, ProbeError):
-                problems.append(unobserved(account))
-                continue
-            if account.refused is not None:
-                # It may well keep its streams in files while it has no leader.
-                judged = unknown if account.unavailable else failed
-                problems.append(judged(account.refused, reason=Reason.DOWN))
-                continue
-            for stream in account.streams:
-                problems += judge.kept_problems(stream, self.target)
-                problems += judge.rewound_problems(stream, self._furthest(account, stream))
-            problems += collected(judge.account_problems(account, self.target))
-            problems += (
-                unknown(f"Stream {name} was not checked: its leader does not answer.", reason=Reason.DOWN)
-                for name in account.missing
-            )
-            if isinstance(consumers, ProbeError):
-                problems.append(unobserved(consumers))
-                continue
-            for stream, consumer in consumers.of(account.streams):
-                problems += judge.remembered_problems(consumer, self.target)
-                problems += judge.lost_problems(consumer, stream)
+        # It may well keep its streams in files while it has no leader.
+        problems = await self._by_account(self._kept_by, unavailable=unknown)
         memory = sorted(self.target.in_memory)
         but = f", except {', '.join(memory)} by declaration" if memory else ""
         many = sum(len(account.streams) for account in accounts if isinstance(account, Account))
@@ -495,38 +500,17 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
     async def _group(self) -> Result:
         seen, problems = await self._seen()
         size = sum(node.jetstream for node in self.target.nodes)
-        problems += judge.meta_problems(seen, size, self.target)
+        problems += meta_problems(seen, size, self.target)
         many = len(self.target.nodes) > 1
         return verdict(problems, ok("JetStream's servers agree on their leader." if many else "There is one server."))
 
     async def _replicated(self) -> Result:
-        problems: list[Result] = []
-        names: set[str] = set()
-        many = 0
         accounts = await self.accounts()
-        for account, consumers in zip(accounts, await self.consumers(), strict=True):
-            if isinstance(account, ProbeError):
-                problems.append(unobserved(account))
-                continue
-            if account.refused is not None:
-                problems.append(failed(account.refused, reason=Reason.DOWN))
-                continue
-            problems += (
-                failed(f"Stream {name} has no leader that answers.", reason=Reason.DOWN) for name in account.missing
-            )
-            names |= {*account.missing, *(stream.name for stream in account.streams)}
-            many += len(account.missing) + len(account.streams)
-            streams = {stream.name: stream for stream in account.streams}
-            for stream in account.streams:
-                problems += judge.stream_problems(stream, self.target)
-                for kind, origin in stream.origins:
-                    lacking = judge.waiting(stream, origin, streams)
-                    place = (origin.seq or stream.state.last_seq) if lacking else None
-                    still = self._unchanged(f"{kind} {origin.name}", account, stream.name, place)
-                    problems += judge.stalled_problems(stream, kind, origin, lacking, still, self.target)
-            seen = [unobserved(consumers)] if isinstance(consumers, ProbeError) else self._delivered(account, consumers)
-            problems += seen
-        if all(isinstance(account, Account) and account.refused is None for account in accounts):
+        problems = await self._by_account(self._copied_by, unavailable=failed)
+        known = [account for account in accounts if isinstance(account, Account) and account.refused is None]
+        names = {name for account in known for name in account.stream_names}
+        many = sum(len(account.stream_names) for account in known)
+        if len(known) == len(accounts):
             problems += (
                 failed(f"Stream {name} does not exist.", reason=Reason.MISSING)
                 for name in self.target.streams
@@ -544,20 +528,59 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         copies = counted(self.target.min_replicas, "copy that keeps up", "copies that keep up")
         return verdict(problems, ok(f"Every stream ({many}) has {copies}{but}.", streams=many))
 
-    def _delivered(self, account: Account, consumers: Consumers) -> Iterator[Result]:
-        """What is wrong with the copies and the deliveries of consumers."""
+    async def _by_account(
+        self, problems_of: Callable[[Account, Consumers], Iterable[Result]], *, unavailable: Callable[..., Result]
+    ) -> list[Result]:
+        """What is wrong with the streams and the consumers of each account; `unavailable` judges one without a leader."""
+        problems: list[Result] = []
+        for account, consumers in zip(await self.accounts(), await self.consumers(), strict=True):
+            if isinstance(account, ProbeError):
+                problems.append(unobserved(account))
+            elif account.refused is not None:
+                judged = unavailable if account.unavailable else failed
+                problems.append(judged(account.refused, reason=Reason.DOWN))
+            elif isinstance(consumers, ProbeError):
+                problems += [*problems_of(account, Consumers()), unobserved(consumers)]
+            else:
+                problems += problems_of(account, consumers)
+        return problems
+
+    def _kept_by(self, account: Account, consumers: Consumers) -> Iterator[Result]:
+        """What is wrong with what is stored of an account."""
+        for stream in account.streams:
+            yield from kept_problems(stream, self.target)
+            yield from rewound_problems(stream, self._furthest(account, stream))
+        yield from collected(account_problems(account, self.target))
+        for name in account.missing:
+            yield unknown(f"Stream {name} was not checked: its leader does not answer.", reason=Reason.DOWN)
         for stream, consumer in consumers.of(account.streams):
-            yield from judge.consumer_problems(consumer, stream, self.target)
-            still = self._unchanged("delivered", account, (stream.name, consumer.name), consumer.delivered.stream_seq)
-            yield from judge.delivery_problems(consumer, still, self.target)
+            yield from remembered_problems(consumer, self.target)
+            yield from lost_problems(consumer, stream)
+
+    def _copied_by(self, account: Account, consumers: Consumers) -> Iterator[Result]:
+        """What is wrong with the copies of an account's streams and consumers, and with what they deliver."""
+        for name in account.missing:
+            yield failed(f"Stream {name} has no leader that answers.", reason=Reason.DOWN)
         streams = {stream.name: stream for stream in account.streams}
-        lacking = {stream for stream, _ in consumers.missing}
+        for stream in account.streams:
+            yield from stream_problems(stream, self.target)
+            yield from unmatched_origin_problems(stream, streams)
+            for kind, origin in stream.origins:
+                lacking = waiting(stream, origin, streams)
+                place = (origin.seq or stream.state.last_seq) if lacking else None
+                still = self._unchanged(f"{kind} {origin.name}", account, stream.name, place)
+                yield from stalled_problems(stream, kind, origin, lacking, still, self.target)
+        for stream, consumer in consumers.of(account.streams):
+            yield from consumer_problems(consumer, stream, self.target)
+            yield from unmatched_problems(consumer, stream)
+            still = self._unchanged("delivered", account, (stream.name, consumer.name), consumer.delivered.stream_seq)
+            yield from delivery_problems(consumer, still, self.target)
+        lacking_consumers = {stream for stream, _ in consumers.missing}
         for stream in account.streams:
             known = consumers.known.get(stream.name, ())
-            yield from judge.filter_problems(stream, known, streams)
-            left = stream.name not in lacking and judge.abandoned(stream, known)
+            left = stream.name not in lacking_consumers and abandoned(stream, known)
             still = self._unchanged("abandoned", account, stream.name, stream.state.first_seq if left else None)
-            yield from judge.abandoned_problems(stream, still, self.target)
+            yield from abandoned_problems(stream, still, self.target)
         for stream_name, name in consumers.missing:
             yield failed(f"Consumer {name} of stream {stream_name} has no leader that answers.", reason=Reason.DOWN)
 
@@ -622,7 +645,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         counts = await prometheus.query(f"count_over_time({lately}) and {now}")
         changes = await prometheus.query(f"changes({lately}) and {now}")
         return verdict(
-            judge.frozen_problems(scrape, asked, counts, changes), ok("The exporters' figures change with each scrape.")
+            frozen_problems(scrape, asked, counts, changes), ok("The exporters' figures change with each scrape.")
         )
 
     async def _matched(self) -> Result:
@@ -635,7 +658,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         if not reported:
             series = self.target.scrape.series
             return ok(f"{series} has no server_id, so which exporter reports which server was not checked.")
-        return verdict(judge.exporter_problems(reported, seen), ok("No exporter reports another server."))
+        return verdict(exporter_problems(reported, seen), ok("No exporter reports another server."))
 
     async def _reported(self) -> list[str]:
         """The servers that the exporters report: by their identifiers where those are shown, as a label may be an old one."""

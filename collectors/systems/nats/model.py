@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -215,6 +215,11 @@ class Peer(Document, frozen=True):
     active: int = 0
     lag: int = 0
 
+    @property
+    def silence(self) -> timedelta:
+        """How long ago it was heard of."""
+        return timedelta(microseconds=self.active / 1000)
+
 
 class Group(Document, frozen=True):
     """A group of replicas: of JetStream itself (`cluster_size` servers), of a stream or of a consumer."""
@@ -285,6 +290,16 @@ class Monitor:
     def name(self) -> str:
         """The server's name, or where it was asked when it does not say."""
         return (self.varz.server_name or self.varz.server_id) if isinstance(self.varz, Varz) else self.where
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether it belongs to others by a gateway or as a leaf."""
+        return isinstance(self.varz, Varz) and bool(self.varz.gateway.name or self.varz.uplinks)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it belongs to others as a leaf alone."""
+        return isinstance(self.varz, Varz) and bool(self.varz.uplinks) and not self.varz.gateway.name
 
     @property
     def server_ids(self) -> frozenset[str]:
@@ -364,6 +379,11 @@ class Origin(Document, frozen=True):
     seq: int = 0
     error: Failure | None = None
 
+    @property
+    def silence(self) -> timedelta | None:
+        """How long ago it was heard of; None where it never was."""
+        return timedelta(microseconds=self.active / 1000) if self.active >= 0 else None
+
 
 class StreamInfo(Document, frozen=True):
     """A stream, as its leader reports it. Without `cluster` its server is alone."""
@@ -387,6 +407,13 @@ class StreamInfo(Document, frozen=True):
             yield "mirror", self.mirror
         for origin in self.sources or ():
             yield "source", origin
+
+    def never_has(self, subject: str) -> bool:
+        """Whether none of its messages can have the subject, as far as its own subjects show."""
+        config = self.config
+        if config.mirror or config.sources or config.subject_transform or not config.subjects:
+            return False
+        return not any(overlap(subject, own) for own in config.subjects)
 
 
 class ConsumerConfig(Document, frozen=True):
@@ -477,12 +504,17 @@ class Account:
     refused: str | None = None
     unavailable: bool = False
 
+    @property
+    def stream_names(self) -> tuple[str, ...]:
+        """Its streams, those whose leader did not answer included."""
+        return (*(stream.name for stream in self.streams), *self.missing)
+
 
 @dataclass(frozen=True, slots=True)
 class Consumers:
     """The consumers by the streams that have some, as their leaders report them; stream and name of those whose do not."""
 
-    known: Mapping[str, tuple[Consumer, ...]]
+    known: Mapping[str, tuple[Consumer, ...]] = field(default_factory=dict)
     missing: tuple[tuple[str, str], ...] = ()
 
     def of(self, streams: Iterable[StreamInfo]) -> Iterator[tuple[StreamInfo, Consumer]]:

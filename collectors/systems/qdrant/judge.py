@@ -24,7 +24,7 @@ from collectors.systems.qdrant.model import (
     Unreadable,
     seen,
 )
-from exporter.options import format_duration
+from exporter.options import format_duration, format_seconds
 from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_size, listed, one_line
 
@@ -127,7 +127,8 @@ def _consensus(url: str, answer: Cluster | ProbeError, limits: QdrantLimits, now
         if (age := clock - failure.latest_error_timestamp) <= limits.failure_window:
             many = counted(failure.count, "failure")
             yield failed(
-                f"{url} cannot reach its peer {uri} ({many}, the last {_age(age)} ago).", reason=Reason.UNREACHABLE
+                f"{url} cannot reach its peer {uri} ({many}, the last {format_seconds(age)} ago).",
+                reason=Reason.UNREACHABLE,
             )
 
 
@@ -190,7 +191,7 @@ def _stall_problems(peers: Sequence[Peer]) -> Iterator[Result]:
             )
         if url in updates and (late := max(updates.values()) - updates[url]) > _STALLED:
             yield failed(
-                f"The consensus thread of {url} last reported {_age(late)} before those of other peers.",
+                f"The consensus thread of {url} last reported {format_seconds(late)} before those of other peers.",
                 reason=Reason.STALE,
             )
 
@@ -339,15 +340,19 @@ def settling_problems(peers: Sequence[Peer], limits: QdrantLimits, since: Since,
         lasted = now - since.setdefault(key, now)
         if key[1].startswith(_POINTS):  # copies differ for moments while points are written
             if lasted > limits.recovery_grace:
-                yield failed(f"{problem} for {_age(lasted)} (limit {_ALIKE:.0%} apart).", reason=Reason.CONTRADICTED)
+                yield failed(
+                    f"{problem} for {format_seconds(lasted)} (limit {_ALIKE:.0%} apart).", reason=Reason.CONTRADICTED
+                )
             continue
         if key[1].startswith(_UPDATES):
             if lasted > limits.recovery_grace:
-                yield warning(f"{problem} for {_age(lasted)} (limit {format_duration(limits.recovery_grace)}).")
+                yield warning(
+                    f"{problem} for {format_seconds(lasted)} (limit {format_duration(limits.recovery_grace)})."
+                )
             continue
         recovering = key[1] != "status"
         grace = limits.recovery_grace if recovering else limits.optimizing_grace
-        late = f"{problem} for {_age(lasted)} (limit {format_duration(grace)})."
+        late = f"{problem} for {format_seconds(lasted)} (limit {format_duration(grace)})."
         if lasted <= grace and recovering:
             yield warning(f"{problem}: it is being recovered.")
         elif lasted > grace:
@@ -448,7 +453,8 @@ def _snapshots(
     what, age = f"The newest snapshot of {of} on {url}", now - made
     if age > limits.max_snapshot_age:
         yield failed(
-            f"{what} is {_age(age)} old (limit {format_duration(limits.max_snapshot_age)}).", reason=Reason.STALE
+            f"{what} is {format_seconds(age)} old (limit {format_duration(limits.max_snapshot_age)}).",
+            reason=Reason.STALE,
         )
     if snapshot.size <= 0:
         yield failed(f"{what} is empty.", reason=Reason.INVALID)
@@ -505,8 +511,3 @@ def copy_fits(volume: Volume, space: Space, sizes: Mapping[str, int]) -> Result:
             reason=Reason.LIMIT,
         )
     return ok(f"A copy of the largest collection ({format_size(size)}) fits.", largest_collection_bytes=size)
-
-
-def _age(age: timedelta) -> str:
-    """An age for a sentence, in whole seconds."""
-    return format_duration(timedelta(seconds=max(0, round(age.total_seconds()))))

@@ -7,7 +7,7 @@ import base64
 import itertools
 import json
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -21,9 +21,7 @@ from nats.js.api import ConsumerConfig, StorageType, StreamConfig
 
 from collectors.infrastructure.nats import Nats as NatsSection
 from collectors.infrastructure.nats import NatsSettings, NatsTarget
-from collectors.systems.nats import model
 from collectors.systems.nats.client import Login, connected
-from collectors.systems.nats.judge import streams as judge
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
 from exporter.collector import Context
@@ -379,126 +377,8 @@ async def test_slow_consumers_count_from_look_to_look(node: Nats) -> None:
     context = make_context()
     assert (await see("pods_healthy", node, context=context)).status is Status.OK
     start = str(node.monitor("varz")["start"])
-    grown = monitor("n1", start=start, slow_consumers=3)
-
-    def slow(before: tuple[str, int] | None) -> list[Result]:
-        return list(judge.slow_problems(grown, before))
-
-    assert [problem.status for problem in slow(None)] == [Status.UNKNOWN]
-    assert slow((start, 1))[0].summary.endswith("cut off 2 slow consumers since the last check (wanted none).")
-    assert slow((start, 3)) == []
-    assert [problem.status for problem in slow(("before a restart", 9))] == [Status.UNKNOWN]
     context.memory["slow_consumers"]["n1"] = (start, -1)
     assert (await see("pods_healthy", node, context=context)).status is Status.FAILED
-
-
-def monitor(
-    name: str,
-    *,
-    routes: tuple[str, ...] = (),
-    meta: dict[str, Any] | None = None,
-    store_dir: str = "/data",
-    gateways: tuple[str, ...] | None = None,
-    core: bool = False,
-    **varz: Any,
-) -> model.Monitor:
-    """What a server of this name answers; its id is its name, its routes lead to servers of these names."""
-    said = {"server_id": name, "server_name": name, "slow_consumers": 0, "cluster": {"name": "c1"}} | varz
-    others = [{"remote_id": other, "remote_name": other} for other in routes]
-    config = {"store_dir": store_dir, "max_storage": 1000}
-    return model.Monitor(
-        f"http://{name}:8222",
-        model.parsed("/varz", said, model.Varz),
-        model.parsed("/jsz", {"server_id": name, "config": config, "meta_cluster": meta}, model.Jsz),
-        model.parsed("/routez", {"server_id": name, "routes": others}, model.Routez),
-        None if gateways is None else model.Gatewayz(name, {other: {} for other in gateways}),
-        core=core,
-    )
-
-
-def led(by: str, size: int, *others: str) -> dict[str, Any]:
-    """JetStream's group, as the server `by`, its leader, reports it."""
-    replicas = [{"name": name, "current": True, "active": 1000} for name in others]
-    return {"leader": by, "cluster_size": size, "replicas": replicas}
-
-
-def summaries(problems: Iterable[Result]) -> list[str]:
-    return [problem.summary for problem in problems]
-
-
-def test_more_servers_than_are_configured_are_told() -> None:
-    (problem,) = judge.peer_problems([monitor("a", routes=("b", "b", "c"))], 2)
-    assert (problem.status, problem.summary) == (
-        Status.FAILED,
-        "NATS server a sees 2 of the other servers (wanted 1).",
-    )
-    assert list(judge.peer_problems([monitor("a", routes=("b", "b", "c"))], 3)) == []
-
-
-def test_followers_are_not_believed() -> None:
-    limits = model.NatsLimits()
-    follower = {"name": "n2", "leader": "n1", "replicas": [{"name": "n1", "current": False, "active": 0}]}
-    seen = [monitor("n1", meta=led("n1", 2, "n2")), monitor("n2", meta=follower)]
-    (pair,) = judge.meta_problems(seen, 2, limits)
-    assert pair.summary == "JetStream's group has 2 servers and stops with the loss of one (wanted at least 3)."
-
-
-@pytest.mark.parametrize(
-    ("replica", "told"),
-    [
-        ({"offline": True}, "has its replica on n2 offline."),
-        ({"active": 61_000_000_000}, "has heard nothing of its replica on n2 for 1m1s (limit 10s)."),
-        ({"lag": 1001}, "has its replica on n2 1001 operations behind (limit 1000)."),
-        ({"current": False}, "has its replica on n2 not current."),
-    ],
-)
-def test_a_replica_that_does_not_keep_up_is_told(replica: dict[str, Any], told: str) -> None:
-    cluster = {"leader": "n1", "replicas": [{"name": "n2", "current": True, "active": 1} | replica]}
-    group = model.parsed("a group", cluster, model.Group)
-    problems = judge.group_problems("Stream orders", group, 2, model.NatsLimits())
-    assert summaries(problems) == [f"Stream orders {told}"]
-
-
-def test_groups_that_are_not_whole_are_told() -> None:
-    limits = model.NatsLimits()
-
-    def group(**cluster: Any) -> list[str]:
-        return summaries(judge.group_problems("Stream a", model.Group(**cluster), 3, limits))
-
-    assert group()[0].startswith("Stream a has no leader")
-    assert "has 1 replica in its group (wanted 3)" in group(leader="n1")[0]
-    apart = [monitor(name, meta=led(name, 1)) for name in ("n1", "n2")]
-    found = " ".join(summaries(judge.meta_problems(apart, 2, limits)))
-    assert "name different leaders of JetStream: n1, n2." in found
-    assert "JetStream's group has 1 server (wanted 2)." in found
-
-
-@pytest.mark.parametrize(
-    ("info", "expected"),
-    [
-        (
-            {
-                "tiers": {
-                    "R1": {"storage": 1, "limits": {"max_storage": 100}},
-                    "R3": {"storage": 90, "limits": {"max_storage": 100}},
-                }
-            },
-            ["NATS R3 uses 90 B of 100 B storage (limit 80%)."],
-        ),
-        (
-            {"memory": 90, "limits": {"max_memory": 100, "max_storage": -1}},
-            ["NATS account uses 90 B of 100 B memory (limit 80%)."],
-        ),
-        (
-            {"limits": {"max_storage": 0, "max_memory": 0}},
-            ["NATS account may store nothing in files: max_storage is 0 B."],
-        ),
-        ({}, []),
-    ],
-)
-def test_tiers_of_an_account_are_judged_one_by_one(info: dict[str, Any], expected: list[str]) -> None:
-    problems = judge.account_problems(model.Account(0, info, (), ()), model.NatsLimits())
-    assert summaries(problems) == expected
 
 
 # -- what cannot be seen

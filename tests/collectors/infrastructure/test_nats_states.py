@@ -28,8 +28,6 @@ from nats.js.api import (
     StreamSource,
 )
 
-from collectors.systems.nats.judge import streams as judge
-from collectors.systems.nats.model import Jsz, Monitor, Routez, Varz
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from exporter.verdict import Reason, Result, Status
 from tests.collectors.infrastructure.test_nats import ALL, add, address, client, look, see
@@ -1001,20 +999,3 @@ async def test_an_exporter_of_another_server(node: Nats, tmp_path: Path) -> None
             assert wrong.reason is Reason.CONTRADICTED
             exporter.text = lambda: page(at, own)
             await becomes("metrics_collected", "No exporter reports another server.", Status.OK, **options)
-    monitor = Monitor(node.monitoring, Varz(own, 0, "n1", uptime="2h0m3s"), Jsz(own), Routez(own))
-    second = Monitor("http://n2:8222", Varz("N" + "B" * 55, 0, "n2", uptime="1m1s"), Jsz("x"), Routez("x"))
-
-    def judged(*labels: str, of: tuple[Monitor, ...] = (monitor,)) -> list[str]:
-        return [problem.summary for problem in judge.exporter_problems(labels, of)]
-
-    for label in (own, "n1", node.monitoring, f"{node.monitoring}/", "http://localhost:8222"):
-        assert not judged(label)
-    assert judged("N" + "A" * 55) == [
-        "An exporter reports NATS server NAAAAAAAAAAA…, which is none of n1.",
-        "No exporter reports NATS server n1: several report the same server, or another one.",
-    ]
-    assert judged(own, "n1", of=(monitor, second)) == [
-        "No exporter reports NATS server n2: several report the same server, or another one."
-    ]
-    restarted = Monitor(node.monitoring, Varz(own, 0, "n1", uptime="12s"), Jsz(own), Routez(own))
-    assert not judged("N" + "A" * 55, of=(restarted,))

@@ -2,7 +2,9 @@
 
 import pytest
 
-from collectors.systems.nats.judge import streams as judge
+from collectors.systems.nats.judge.clusters import peer_problems
+from collectors.systems.nats.judge.groups import meta_problems
+from collectors.systems.nats.judge.storage import store_problems
 from collectors.systems.nats.model import Monitor, NatsLimits
 from exporter.verdict import Status
 from tests.collectors.systems.nats.test_recordings import Documents
@@ -24,7 +26,7 @@ def test_a_state_is_judged_as_it_was(state: str) -> None:
     size, expected = EXPECTED[state]
     found = recorded("nats", state, list[Documents])
     monitors = [Monitor(f"http://n{number}:8222", one.varz, one.jsz, one.routez) for number, one in enumerate(found, 1)]
-    problems = [*judge.peer_problems(monitors, size), *judge.meta_problems(monitors, size, NatsLimits())]
-    problems += [problem for monitor in monitors for problem in judge.store_problems(monitor, NatsLimits())]
+    problems = [*peer_problems(monitors, size), *meta_problems(monitors, size, NatsLimits())]
+    problems += [problem for monitor in monitors for problem in store_problems(monitor, NatsLimits())]
     assert {problem.status for problem in problems} <= {Status.FAILED}
     assert [problem.summary for problem in problems] == expected
