@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from collectors.systems.secrets.model.destinations import ON_LOCALHOST
 from collectors.systems.secrets.model.options import SettingsOptions
-from collectors.systems.secrets.model.rules import LOCALHOST, Finding, Sort
+from collectors.systems.secrets.model.rules import Finding, Sort
 from collectors.systems.secrets.model.workloads import ConfigMap, Workload
 from exporter.verdict import Reason, Result, failed
 
@@ -26,7 +27,7 @@ def placeholder_problems(
 ) -> Iterator[Result]:
     """Each value that a developer left behind; all are `failed`.
 
-    A database on localhost is none where a pod has containers side by side: one of them may be its proxy.
+    A service on localhost is none where a pod has containers side by side: one of them may be its proxy.
     """
     beside = {
         (workload.namespace, source.name)
@@ -38,7 +39,7 @@ def placeholder_problems(
     pods = {workload.path for workload in workloads if workload.has_sidecar}
     proxied = pods | {f"ConfigMap {namespace}/{name}" for namespace, name in beside}
     for where, one in _findings(workloads, maps, options):
-        if one.sort is Sort.PLACEHOLDER and not (one.rule == LOCALHOST and where in proxied):
+        if one.sort is Sort.PLACEHOLDER and not (one.rule in ON_LOCALHOST and where in proxied):
             yield failed(f"{where} has {one.rule}: {one.name}.", reason=Reason.MISCONFIGURED)
 
 

@@ -10,7 +10,8 @@ _PART = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _FILLERS = frozenset(
     {
-        "a", "abc", "abcd", "aendern", "an", "and", "any", "asdf", "bar", "baz", "be", "before", "bitte", "cambiame",
+        "a", "abc", "abcd", "access", "aendern", "an", "api", "app", "auth", "client", "cookie", "database", "db", "jwt", "pg",
+        "session", "temporary", "temp", "and", "any", "asdf", "bar", "baz", "be", "before", "bitte", "cambiame",
         "cambiar", "change", "changed", "changeme", "changez", "clave", "contrasena", "contraseña", "cámbiame", "de",
         "default", "dein", "demo", "dev", "development", "do", "dummy", "ein", "einsetzen", "eintragen", "empty", "enter",
         "ersetzen", "example", "fake", "fill", "foo", "for", "geheim", "geheimnis", "haslo", "hasło", "here", "hidden",
@@ -26,9 +27,10 @@ _FILLERS = frozenset(
 #: Of these alone, a value may be the name of a Secret: `prod-secret`.
 _ALSO_NAMES = frozenset(
     {
-        "and", "default", "demo", "dev", "development", "example", "for", "hidden", "in", "key", "local", "my", "of", "or",
-        "own", "pass", "passphrase", "password", "prod", "production", "pwd", "random", "real", "sample", "secret", "some",
-        "string", "super", "test", "testing", "tests", "the", "to", "token", "use",
+        "access", "and", "api", "app", "auth", "client", "cookie", "database", "db", "default", "demo", "dev", "development",
+        "example", "for", "hidden", "in", "jwt", "key", "local", "my", "of", "or", "own", "pass", "passphrase", "password",
+        "pg", "prod", "production", "pwd", "random", "real", "sample", "secret", "session", "some", "string", "super", "test",
+        "testing", "tests", "the", "to", "token", "use",
     }
 )  # fmt: skip
 #: What a setting may say of a secret without being one: which kind it is of, and where it is used.
