@@ -274,7 +274,7 @@ class PlannedLine(Protocol):
 
 
 class LineView(Protocol):
-    """One line as it is now: what derived items read. `exporter.state.ItemView` is the real one."""
+    """One line as it is now: what derived items read. `exporter.views.ItemView` is the real one."""
 
     @property
     def planned(self) -> PlannedLine:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from exporter.state import Observation, Remembered, Transition
+from exporter.observations import Observation, Remembered, Transition
 from exporter.storage import BAD, InUse, Key, moment_of, observation_of, row_of, text_of
 from exporter.verdict import Status
 from exporter.words import counted, listed

@@ -15,9 +15,10 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from exporter.maintenance import Period
+from exporter.observations import Transition
 from exporter.plan import Plan, Waiver
-from exporter.state import ItemView, Transition
 from exporter.verdict import Status
+from exporter.views import ItemView
 
 __all__ = ["document", "item_document", "schema", "transition_document"]
 

@@ -17,9 +17,10 @@ from exporter.evidence.validity import Evidence
 from exporter.executor import block_apart
 from exporter.fingerprint import observed_with
 from exporter.history import History
+from exporter.observations import Observation
 from exporter.plan import EVIDENCE, Job, Plan
 from exporter.runner import CLOSING_SECONDS, RUN_FACTOR, Runner, contain, utc_now
-from exporter.state import Observation, State
+from exporter.state import State
 from exporter.threads import Threads
 from exporter.trace import Traces
 from exporter.turns import unhurried

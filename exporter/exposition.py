@@ -26,8 +26,9 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from exporter.health import Health
 from exporter.metrics import TARGETS, HealthCollector, item_families, plan_families
 from exporter.plan import Plan
-from exporter.state import ItemView, State, TargetView
+from exporter.state import State
 from exporter.turns import in_turns
+from exporter.views import ItemView, TargetView
 from exporter.worker import Worker
 
 __all__ = ["OPENMETRICS", "TEXT", "Exposition", "Format", "Scrape", "accepts_gzip", "negotiate"]

@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from exporter.state import Observation, Remembered, Transition
+from exporter.observations import Observation, Remembered, Transition
 from exporter.storage import Deposed, InUse, Storage
 from exporter.threads import Stuck, Threads
 from exporter.words import os_reason

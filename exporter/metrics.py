@@ -13,8 +13,8 @@ from prometheus_client.registry import Collector
 
 from exporter.health import Health
 from exporter.plan import Plan
-from exporter.state import ItemView
 from exporter.verdict import Status
+from exporter.views import ItemView
 
 __all__ = ["TARGETS", "ChecklistCollector", "HealthCollector", "health_families", "item_families", "plan_families"]
 

@@ -22,9 +22,9 @@ from exporter.border import (
     text_of,
 )
 from exporter.collector import Collector, Context, Item
+from exporter.observations import Observation
 from exporter.options import format_duration
 from exporter.plan import Job
-from exporter.state import Observation
 from exporter.threads import Stuck
 from exporter.verdict import ProbeError, Reason, unknown
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from exporter.observations import Observation, Remembered, Transition
 from exporter.sessions import Session, Transaction, Unusable, parse_dsn, place_of
-from exporter.state import Observation, Remembered, Transition
 from exporter.storage import BAD, Deposed, Key, moment_of, observation_of, row_of, text_of
 from exporter.verdict import Status
 from exporter.words import counted, listed

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from exporter.state import Observation, Remembered, Transition
+from exporter.observations import Observation, Remembered, Transition
 from exporter.verdict import Reason, Result, Status
 
 __all__ = ["BAD", "Deposed", "InUse", "Key", "Storage", "moment_of", "observation_of", "row_of", "text_of"]

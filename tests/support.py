@@ -11,11 +11,12 @@ from typing import Any, ParamSpec
 
 from exporter.collector import Client, Collector, Context, SectionSettings, Target
 from exporter.evidence.validity import Evidence
+from exporter.observations import Observation
 from exporter.plan import Job
 from exporter.runner import Runner, utc_now
-from exporter.state import ItemView, Observation
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
+from exporter.views import ItemView
 from tests.servers.process import eventually
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from exporter.config import Loaded
     from exporter.evidence.records import Record
     from exporter.plan import Job, PlannedItem
-    from exporter.state import ItemView
     from exporter.verdict import Status
+    from exporter.views import ItemView
 
 __all__ = ["explain"]
 

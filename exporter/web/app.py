@@ -23,7 +23,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from exporter.document import document, item_document, transition_document
 from exporter.exposition import Exposition
 from exporter.health import Health
-from exporter.state import State, Transition
+from exporter.observations import Transition
+from exporter.state import State
 from exporter.trace import Traces
 from exporter.turns import in_turns
 from exporter.verdict import Severity, Status

@@ -15,10 +15,11 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from exporter.document import item_document
+from exporter.observations import Transition
 from exporter.options import format_duration
 from exporter.plan import Plan
-from exporter.state import ItemView, Transition
 from exporter.verdict import Reason, Severity, Status
+from exporter.views import ItemView
 
 __all__ = ["Filter", "Score", "badge", "environment", "index", "item", "launch"]
 

@@ -20,9 +20,10 @@ from exporter.collector import Collector, NoTarget, SectionSettings, item
 from exporter.exposition import Exposition
 from exporter.health import Health
 from exporter.metrics import ChecklistCollector
+from exporter.observations import Observation
 from exporter.plan import Job
 from exporter.runner import Runner, utc_now
-from exporter.state import Observation, State
+from exporter.state import State
 from exporter.verdict import CRITICAL, Result, ok
 from exporter.web import bind, create_app, serve
 from tests.exporter.samples import Transitions, plan, planned

@@ -13,7 +13,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from exporter.metrics import ChecklistCollector
-from exporter.state import Observation, State
+from exporter.observations import Observation
+from exporter.state import State
 from exporter.verdict import ok
 from tests.attacks.running import PLUGIN, Attacked
 from tests.exporter.samples import plan, planned

@@ -12,8 +12,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from alerts import rules
 from exporter.metrics import ChecklistCollector
+from exporter.observations import Observation
 from exporter.runner import utc_now
-from exporter.state import Observation, State
+from exporter.state import State
 from exporter.verdict import failed, ok, unknown
 from tests.exporter.samples import plan, planned
 from tests.servers.checklist import JOB

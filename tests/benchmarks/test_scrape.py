@@ -16,7 +16,8 @@ import pytest
 
 from exporter.exposition import Exposition
 from exporter.health import Health
-from exporter.state import Observation, State
+from exporter.observations import Observation
+from exporter.state import State
 from exporter.verdict import ok
 from tests.exporter.samples import plan, planned
 from tests.support import Clock

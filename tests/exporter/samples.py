@@ -9,8 +9,9 @@ from datetime import date, timedelta
 from importlib.resources import files
 
 from exporter.collector import Item, Mode
+from exporter.observations import Observation, Transition
 from exporter.plan import Plan, PlannedItem, Waiver
-from exporter.state import Observation, State, Transition
+from exporter.state import State
 from exporter.verdict import Result, Severity, Status
 from tests.support import Clock
 

@@ -18,9 +18,10 @@ from exporter.collector import Mode
 from exporter.document import document, item_document
 from exporter.maintenance import Maintenance, Once
 from exporter.metrics import item_families
+from exporter.observations import Observation, Remembered, Transition
 from exporter.plan import PlannedItem
 from exporter.report import Format, Report, render
-from exporter.state import Observation, Remembered, State, Transition
+from exporter.state import State
 from exporter.verdict import Reason, Result, Severity, Status, failed, ok, unknown
 from tests.exporter.samples import WAIVER, observe, plan, planned, state
 from tests.exporter.web.site import running

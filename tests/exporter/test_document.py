@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from exporter.document import document, schema, transition_document
-from exporter.state import Transition
+from exporter.observations import Transition
 from exporter.verdict import Result, Status, failed, ok
 from tests.exporter.samples import WAIVER, catalogue, mixed, observe, planned, state
 from tests.support import NOON, Clock

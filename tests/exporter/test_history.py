@@ -19,7 +19,7 @@ import pytest
 
 from exporter.database import APPLICATION_ID, Database, Lock
 from exporter.history import History
-from exporter.state import Observation, Remembered, Transition
+from exporter.observations import Observation, Remembered, Transition
 from exporter.storage import InUse
 from exporter.verdict import Reason, Result, Status
 from tests.servers.process import eventually, wait_until

@@ -12,9 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.health import Health
 from exporter.metrics import ChecklistCollector, HealthCollector
+from exporter.observations import Observation
 from exporter.plan import Plan
-from exporter.state import ItemView, Observation, State
+from exporter.state import State
 from exporter.verdict import Result, Status, failed, ok, unknown
+from exporter.views import ItemView
 from tests.exporter.samples import WAIVER, catalogue, mixed, observe, planned, state
 from tests.servers.prometheus import promtool
 from tests.support import NOON, Clock

@@ -9,8 +9,9 @@ import pytest
 from exporter.cli.bindings import described
 from exporter.config import ConfigError, Loaded, load
 from exporter.document import item_document
+from exporter.observations import Observation
 from exporter.plan import PlannedItem
-from exporter.state import Observation, State
+from exporter.state import State
 from exporter.verdict import Status, failed, ok
 from exporter.web import pages
 from tests.support import Clock

@@ -19,7 +19,8 @@ import psycopg
 import pytest
 
 from exporter.causes import Cause
-from exporter.state import Observation, Remembered, State
+from exporter.observations import Observation, Remembered
+from exporter.state import State
 from exporter.verdict import Status, failed, ok
 from tests.exporter.samples import observe, plan, planned
 from tests.exporter.test_election import NAMESPACE, RULES

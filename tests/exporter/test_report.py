@@ -22,9 +22,10 @@ from exporter.catalogue import Catalogue
 from exporter.checklist import Checklist
 from exporter.collector import Item, Mode
 from exporter.document import document
+from exporter.observations import Observation
 from exporter.plan import Plan, PlannedItem, Waiver
 from exporter.report import Format, Place, Report, counts, print_table, render
-from exporter.state import Observation, State
+from exporter.state import State
 from exporter.verdict import CRITICAL, INFO, WARNING, Result, Severity, Status, failed, ok, unknown, warning
 
 NOW = datetime(2026, 11, 24, 20, 43, tzinfo=UTC)

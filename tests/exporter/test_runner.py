@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from exporter.collector import Client, Collector, NoTarget, Options, SectionSettings, Target, fetched, item
+from exporter.observations import Observation
 from exporter.plan import Job
 from exporter.runner import Runner, contain
-from exporter.state import Observation
 from exporter.verdict import CRITICAL, ProbeError, Reason, Result, Status, ok
 from tests.servers.process import eventually
 from tests.support import make_context, verify

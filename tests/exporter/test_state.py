@@ -10,9 +10,11 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from exporter.collector import Mode
+from exporter.observations import Observation, Remembered, Transition
 from exporter.plan import Plan, PlannedItem, Waiver
-from exporter.state import ItemView, Observation, Remembered, State, Transition
+from exporter.state import State
 from exporter.verdict import CRITICAL, Reason, Result, Status, failed, ok, unknown
+from exporter.views import ItemView
 from tests.exporter.test_runner import Sample
 from tests.support import Clock
 

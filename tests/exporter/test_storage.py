@@ -12,8 +12,9 @@ import pytest
 
 from exporter.database import Database
 from exporter.history import History
+from exporter.observations import Observation, Remembered, Transition
 from exporter.shared_database import SharedDatabase
-from exporter.state import Observation, Remembered, State, Transition
+from exporter.state import State
 from exporter.storage import Storage
 from exporter.verdict import Reason, Result, Status, ok
 from tests.exporter.samples import observe, plan, planned

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporter.document import document, schema
 from exporter.evidence.records import Link, Record
 from exporter.health import Health
-from exporter.state import Observation, Transition
+from exporter.observations import Observation, Transition
 from exporter.verdict import Reason, Result, Severity, Status, failed, ok, unknown
 from exporter.web import Options
 from exporter.web.access import SECURITY_HEADERS
