@@ -51,7 +51,7 @@ class OpenaiSettings(EvidenceSettings, ModelLimits):
         "replicas together.",
     )
     error_cases: Regexes = Field(
-        ("401", "429", "50[0-9]", "(?i)time.?out"),
+        ("(^|[^0-9])401([^0-9]|$)", "(^|[^0-9])429([^0-9]|$)", "(^|[^0-9])50[0-9]([^0-9]|$)", "(?i)time.?out"),
         min_length=1,
         description="Regular expressions, each of which must be found in the name of a test that passed.",
     )
@@ -134,8 +134,9 @@ With `organization`: an admin key that may read costs, spend alerts, spend limit
     async def quota_limits_verified(self) -> Result:
         """The limits of a new account are those of a try-out: the launch meets them within minutes.
 
-        The limits of the project (`organization.project`), or those that a completion names, have to be at least
-        `min_requests_per_minute` and `min_tokens_per_minute` of each model. A quota that is used up and a spend limit that is
+        The limits of the project (`organization.project`) and those that a completion names have to be at least
+        `min_requests_per_minute` and `min_tokens_per_minute` of each model; a limit of requests a day has to last for an hour of
+        that, and is a warning if it does not last for the day. A quota that is used up and a spend limit that is
         reached fail; a rate limit that is reached at this moment is a warning, as is less than `min_headroom` of it.
 
         To fix it: ask OpenAI for a higher tier, add credit, or raise the limits of the project.

@@ -75,7 +75,7 @@ class PaymentsSettings(EvidenceSettings, AccountLimits, WebhookLimits):
         description="Allow events to be sent to the webhooks that Stripe did not sign, which they have to refuse.",
     )
     flow_cases: Regexes = Field(
-        ("(?i)pa(y|id)", "(?i)declin", "(?i)refund", "(?i)webhook"),
+        ("(?i)pa(id|y([^l]|$))", "(?i)declin", "(?i)refund", "(?i)webhook"),
         min_length=1,
         description="Regular expressions, each of which must be found in the name of a test that passed.",
     )

@@ -37,6 +37,7 @@ class OpenAIServer:
     lists_only: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     rate_limits: dict[str, tuple[int, int]] = field(default_factory=dict)
+    daily: dict[str, int] = field(default_factory=dict)
     days: list[list[dict[str, Any]]] = field(default_factory=list)
     month: datetime | None = None
     alerts: list[tuple[int, list[str]]] = field(default_factory=list)
@@ -112,6 +113,7 @@ class OpenAIServer:
                 "model": model,
                 "max_requests_per_1_minute": requests,
                 "max_tokens_per_1_minute": tokens,
+                **({"max_requests_per_1_day": self.daily[model]} if model in self.daily else {}),
             }
             for model, (requests, tokens) in self.rate_limits.items()
         ]

@@ -160,7 +160,8 @@ def endpoint(url: str, *events: str, **values: Any) -> dict[str, Any]:
 class Webhook:
     """The product's webhook: it verifies signatures as Stripe documents them, unless a status is forced.
 
-    With `rewrites` it verifies that of the JSON which it has parsed and written again.
+    With `rewrites` it verifies that of the JSON which it has parsed and written again. With `unexpected` it refuses types of
+    events that it does not know, with this text.
     """
 
     url: str
@@ -170,10 +171,16 @@ class Webhook:
     max_age: float = 300.0
     secrets: tuple[str, ...] = (SIGNING_SECRET,)
     rewrites: bool = False
+    unexpected: bytes = b""
     asked: list[str] = field(default_factory=list)
 
-    def answer(self, method: str, signature: str, body: bytes) -> int:
-        """Return the status."""
+    def answer(self, method: str, signature: str, body: bytes) -> tuple[int, bytes]:
+        """Return status and text."""
+        status = self.verified(method, signature, body)
+        return (400, self.unexpected) if status == 200 and self.unexpected else (status, b"{}")
+
+    def verified(self, method: str, signature: str, body: bytes) -> int:
+        """Return the status that the signature deserves."""
         self.asked.append(method)
         if self.always is not None:
             return self.always
@@ -208,7 +215,7 @@ def webhook(tmp_path: Path) -> Iterator[Webhook]:
     class Asked(Handler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            self.reply(state.answer(self.command, self.headers.get("Stripe-Signature", ""), body), b"{}")
+            self.reply(*state.answer(self.command, self.headers.get("Stripe-Signature", ""), body))
 
     certificate, key = authority().issue(LOOPBACK).write(tmp_path, "webhook")
     ca_file = tmp_path / "ca.pem"

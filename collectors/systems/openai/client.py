@@ -16,6 +16,7 @@ from collectors.systems.openai.model import (
     Answer,
     Budget,
     Costs,
+    Endpoint,
     ModelAnswer,
     NeededModel,
     RateLimits,
@@ -79,8 +80,24 @@ class _Choice(msgspec.Struct):
 
 
 class _Completion(msgspec.Struct):
-    choices: list[_Choice]
+    """What is made of a question: choices of a chat, the output of a response, or embeddings."""
+
+    choices: list[_Choice] = []
+    output: list[dict[str, Any]] = []
+    data: list[dict[str, Any]] = []
     error: Any = None
+    status: str | None = None
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it holds an error instead."""
+        return bool(self.error or self.status == "failed" or any(choice.error for choice in self.choices))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was made."""
+        embedded = any(one.get("embedding") for one in self.data)
+        return not (embedded or self.output or any(choice.message for choice in self.choices))
 
 
 class _RateLimit(msgspec.Struct):
@@ -88,6 +105,7 @@ class _RateLimit(msgspec.Struct):
     model: str
     max_requests_per_1_minute: int
     max_tokens_per_1_minute: int
+    max_requests_per_1_day: int | None = None
 
 
 class _RateLimits(msgspec.Struct):
@@ -147,14 +165,14 @@ async def ask_models(api: OpenAIApi) -> list[ModelAnswer | ProbeError]:
     """What the API answers for each model, in their order, or why that is not known: it must not hide the others."""
     async with Http(api) as http:
 
-        async def ask(name: str) -> ModelAnswer | ProbeError:
+        async def ask(model: NeededModel) -> ModelAnswer | ProbeError:
             try:
-                described = await _describe(http, name)
-                return ModelAnswer(name, described, await _complete(http, name) if api.completion else None)
+                described = await _describe(http, model)
+                return ModelAnswer(model.name, described, await _complete(http, model) if api.completion else None)
             except ProbeError as why:
                 return why
 
-        return list(await asyncio.gather(*(ask(model.name) for model in api.models)))
+        return list(await asyncio.gather(*map(ask, api.models)))
 
 
 async def ask_with_a_wrong_key(api: OpenAIApi) -> Answer:
@@ -169,10 +187,11 @@ async def ask_with_a_wrong_key(api: OpenAIApi) -> Answer:
         wrong["headers"] = dict.fromkeys(api.headers, SecretStr(_WRONG))
     async with Http(api.model_copy(update=wrong)) as http:
         ask = _complete if api.completion else _describe
-        return await ask(http, api.models[0].name)
+        return await ask(http, api.models[0])
 
 
-async def _describe(http: Http, name: str) -> Answer:
+async def _describe(http: Http, wanted: NeededModel) -> Answer:
+    name = wanted.name
     reply = await http.get(f"/models/{quote(name, safe='/:')}", expect=None)
     if reply.status == 200:
         found = decode(reply, _Model)
@@ -192,16 +211,23 @@ async def _describe(http: Http, name: str) -> Answer:
     return Answer(reply.where, reply.status, refusal)
 
 
-async def _complete(http: Http, name: str) -> Answer:
-    question = {"model": name, "messages": [{"role": "user", "content": "ping"}], "max_completion_tokens": 16}
-    reply = await http.request("POST", "/chat/completions", json=question, expect=None)
+_QUESTIONS: Mapping[Endpoint, Mapping[str, Any]] = {
+    Endpoint.CHAT: {"messages": [{"role": "user", "content": "ping"}], "max_completion_tokens": 16},
+    Endpoint.RESPONSES: {"input": "ping", "max_output_tokens": 16},
+    Endpoint.EMBEDDINGS: {"input": "ping"},
+}
+
+
+async def _complete(http: Http, model: NeededModel) -> Answer:
+    question = {"model": model.name, **_QUESTIONS[model.endpoint]}
+    reply = await http.request("POST", f"/{model.endpoint}", json=question, expect=None)
     limits = limits_in(reply.headers)
     if reply.status != 200:
         return Answer(reply.where, reply.status, refusal_of(reply), limits=limits)
     completion = decode(reply, _Completion)
-    if completion.error or any(choice.error for choice in completion.choices):
+    if completion.is_error:
         raise ProbeError(f"{reply.where} answered 200 with an error instead of a completion.", Reason.ERROR)
-    if not any(choice.message for choice in completion.choices):
+    if completion.is_empty:
         raise ProbeError(f"{reply.where} answered 200 without any completion.", Reason.MALFORMED)
     return Answer(reply.where, 200, limits=limits)
 
@@ -214,7 +240,11 @@ async def rate_limits(organization: Organization) -> dict[str, RateLimits]:
             reply = await _read(http, path, {"limit": "100"} | ({"after": after} if after else {}))
             page = decode(reply, _RateLimits)
             for one in page.data:
-                found[one.model] = RateLimits(one.max_requests_per_1_minute, one.max_tokens_per_1_minute)
+                found[one.model] = RateLimits(
+                    one.max_requests_per_1_minute,
+                    one.max_tokens_per_1_minute,
+                    daily_requests=one.max_requests_per_1_day,
+                )
             if not page.has_more:
                 return found
             after = _next(page.last_id, after, reply)

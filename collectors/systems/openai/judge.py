@@ -17,11 +17,12 @@ from collectors.systems.openai.model import (
     Spending,
 )
 from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
-from exporter.words import counted
+from exporter.words import counted, format_length
 
 __all__ = ["budget_problems", "key_problems", "limiter_problems", "limits_of", "quota_problems"]
 
 _LATE = timedelta(days=2)
+_HOUR, _DAY = 60, 1440  # minutes
 _IDLE = timedelta(days=3)
 
 
@@ -65,6 +66,8 @@ def _key_problems(answer: ModelAnswer) -> Iterator[Result]:
         )
     elif completed.refusal is not None:
         yield _refused(completed, name)
+        if completed.refusal is Refusal.OTHER and described.refusal is not None:  # a server with errors of its own
+            yield _refused(described, name)
     elif described.refusal is not None:
         yield warning(f"{name} completes, but {described.where} does not describe it, so its shutdown is not known.")
 
@@ -106,11 +109,27 @@ def _shutdown_problems(answer: ModelAnswer, limits: ModelLimits, today: date) ->
 def limits_of(
     models: Sequence[NeededModel], answers: Iterable[ModelAnswer | ProbeError], project: Mapping[str, RateLimits]
 ) -> dict[str, RateLimits]:
-    """The limits of each model: those of the project, else those that a completion named. A model without any is left out."""
+    """The limits of each model: the lower of the project's and of what a completion named. A model without any is left out."""
     completed = ((each.name, each.completed) for each in answers if isinstance(each, ModelAnswer))
     shown = {name: answer.limits for name, answer in completed if answer is not None}
-    found = {model.name: project.get(model.name) or shown.get(model.name) for model in models}
-    return {name: limits for name, limits in found.items() if limits is not None}
+    found = {
+        model.name: [limits for limits in (project.get(model.name), shown.get(model.name)) if limits is not None]
+        for model in models
+    }
+    return {name: _lowest(limits) for name, limits in found.items() if limits}
+
+
+def _lowest(limits: Sequence[RateLimits]) -> RateLimits:
+    """What all of these allow: a project may be promised more than its organization or a gateway lets through."""
+
+    def least(allowed: Iterable[int | None]) -> int | None:
+        return min((number for number in allowed if number is not None), default=None)
+
+    return RateLimits(
+        requests=least(each.requests for each in limits),
+        tokens=least(each.tokens for each in limits),
+        daily_requests=least(each.daily_requests for each in limits),
+    )
 
 
 def quota_problems(
@@ -137,12 +156,31 @@ def quota_problems(
             if wanted is None:
                 continue
             if allowed is None:
-                yield unknown(f"No limit of {what} a minute is shown for model {model.name}.", reason=Reason.MISSING)
+                shown = f"No limit of {what} a minute is shown for model {model.name}"
+                if what == "requests" and own.daily_requests is not None:
+                    shown += f", only one of {own.daily_requests} a day"
+                yield unknown(f"{shown}.", reason=Reason.MISSING)
             elif allowed < wanted:
                 yield failed(
                     f"Model {model.name} is limited to {allowed} {what} a minute (at least {wanted} wanted).",
                     reason=Reason.LIMIT,
                 )
+        yield from _daily_problems(model, own)
+
+
+def _daily_problems(model: NeededModel, own: RateLimits) -> Iterator[Result]:
+    """Whether what is allowed in a day would be used up long before its end."""
+    if own.daily_requests is None or model.min_requests_per_minute is None:
+        return
+    lasts = own.daily_requests / model.min_requests_per_minute
+    sentence = (
+        f"Model {model.name} is limited to {own.daily_requests} requests a day, which last "
+        f"{format_length(timedelta(minutes=lasts))} at {model.min_requests_per_minute} a minute."
+    )
+    if lasts < _HOUR:
+        yield failed(sentence, reason=Reason.LIMIT)
+    elif lasts < _DAY:
+        yield warning(sentence)
 
 
 def _completion_problems(name: str, completed: Answer, expected: ModelLimits) -> Iterator[Result]:
@@ -152,7 +190,7 @@ def _completion_problems(name: str, completed: Answer, expected: ModelLimits) ->
         yield _refused(completed, name)
     limits = completed.limits
     for what, left, allowed in (
-        ("requests", limits.requests_left, limits.requests),
+        ("requests", limits.requests_left, limits.requests or limits.daily_requests),
         ("tokens", limits.tokens_left, limits.tokens),
     ):
         if left is not None and allowed and left < expected.min_headroom * allowed:

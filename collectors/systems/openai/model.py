@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import msgspec
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from exporter.options import Duration, Options
 from exporter.reply import Reply
@@ -19,6 +21,7 @@ __all__ = [
     "Answer",
     "Budget",
     "Costs",
+    "Endpoint",
     "ModelAnswer",
     "ModelLimits",
     "NeededModel",
@@ -33,14 +36,32 @@ __all__ = [
 ]
 
 
+class Endpoint(StrEnum):
+    """What the product requests of a model."""
+
+    CHAT = "chat/completions"
+    RESPONSES = "responses"
+    EMBEDDINGS = "embeddings"
+
+
 class NeededModel(Options):
     """A model that the product uses."""
 
     name: str = Field(pattern=r"^\S{1,200}$", description="Its identifier, as the product requests it.")
+    endpoint: Endpoint = Field(
+        Endpoint.CHAT,
+        description="Where the product requests it, for `completion`: `chat/completions`, `responses` or `embeddings`; many models "
+        "answer at one of them alone.",
+    )
     min_requests_per_minute: int | None = Field(
         None, gt=0, description="Requests a minute that the account must allow."
     )
     min_tokens_per_minute: int | None = Field(None, gt=0, description="Tokens a minute that the account must allow.")
+
+    @field_validator("endpoint", mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        return Endpoint(value) if value in list(Endpoint) else value
 
 
 class ModelLimits(Options):
@@ -82,11 +103,14 @@ _CODES: Mapping[str, Refusal] = {
     "ip_not_authorized": Refusal.PLACE,
     "unsupported_country_region_territory": Refusal.PLACE,
     "model_not_found": Refusal.MODEL,
+    "DeploymentNotFound": Refusal.MODEL,  # of Azure
     "insufficient_quota": Refusal.QUOTA,
     "billing_not_active": Refusal.QUOTA,
     "billing_hard_limit_reached": Refusal.QUOTA,
     "rate_limit_exceeded": Refusal.RATE,
 }
+_RESET = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9}(?:\.\d*)?)s)?(?:(\d{1,9}(?:\.\d*)?)ms)?")
+_DAY, _MINUTE, _ROUNDED = 86_400, 61, 0.01
 _STATUSES = {401: Refusal.KEY, 402: Refusal.QUOTA, 403: Refusal.SCOPE, 429: Refusal.RATE}
 
 
@@ -119,24 +143,48 @@ def refusal_of(reply: Reply) -> Refusal:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """Requests and tokens a minute, and how many of them remain; None where that was not shown."""
+    """Requests and tokens a minute, and how many of them remain; None where that was not shown.
+
+    `daily_requests` are those a day; `requests_left` remain of these where no limit a minute was shown.
+    """
 
     requests: int | None = None
     tokens: int | None = None
     requests_left: int | None = None
     tokens_left: int | None = None
+    daily_requests: int | None = None
 
 
 def limits_in(headers: Mapping[str, str]) -> RateLimits:
-    """The limits that the headers of a completion name."""
+    """The limits that the headers of a completion name. Of which time a limit of requests is, only its reset shows."""
 
     def number(name: str) -> int | None:
         text = headers.get(f"x-ratelimit-{name}", "")
         return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
+    requests, left = number("limit-requests"), number("remaining-requests")
+    daily = requests is not None and _is_daily(requests, left, headers.get("x-ratelimit-reset-requests", ""))
     return RateLimits(
-        number("limit-requests"), number("limit-tokens"), number("remaining-requests"), number("remaining-tokens")
+        None if daily else requests,
+        number("limit-tokens"),
+        left,
+        number("remaining-tokens"),
+        requests if daily else None,
     )
+
+
+def _is_daily(limit: int, left: int | None, reset: str) -> bool:
+    """Whether a limit is one of a day: it is not reset within a minute, or by its rate it fills within a day.
+
+    OpenAI and what copies its headers name the time until all of the limit is there again, as in 6m0s.
+    """
+    parts = _RESET.fullmatch(reset)
+    if not reset or parts is None:
+        return False
+    hours, minutes, seconds, milliseconds = (float(part or 0) for part in parts.groups())
+    full = hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
+    used = limit - left if left is not None else 0
+    return full > _MINUTE or (used > 0 and abs(full * limit / used / _DAY - 1) < _ROUNDED)
 
 
 @dataclass(frozen=True, slots=True)

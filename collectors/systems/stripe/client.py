@@ -192,7 +192,7 @@ async def knock(webhook: Webhook, timeout: timedelta, now: datetime) -> list[Kno
                 content=_PROBE,
                 expect=None,
             )
-            found.append(Knock(reply.where, what, reply.status, signed))
+            found.append(Knock(reply.where, what, reply.status, signed, reply.body))
     return found
 
 

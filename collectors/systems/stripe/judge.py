@@ -22,6 +22,9 @@ from exporter.words import counted, listed
 
 __all__ = ["account_problems", "delivery_problems", "endpoint_problems", "key_problems", "knock_problems"]
 
+_UNEXPECTED = (400, 422)
+"""Answers to what was understood and is not wanted; a signature may be refused by them as well."""
+
 
 def account_problems(
     account: Account,
@@ -192,7 +195,8 @@ def endpoint_problems(wanted: NeededWebhook, endpoints: Iterable[Endpoint]) -> I
             )
         else:
             yield failed(f"Webhook {wanted.url} does not receive {listed(missing)}.", reason=Reason.MISSING)
-    if len(live) > 1:
+    subscribed = [event for endpoint in live for event in dict.fromkeys(endpoint.enabled_events)]
+    if len(live) > 1 and ("*" in sent or len(subscribed) > len(sent)):
         yield warning(f"Webhook {wanted.url} is registered {len(live)} times, so it receives events more than once.")
 
 
@@ -222,6 +226,8 @@ def delivery_problems(
 
 def knock_problems(knocks: Iterable[Knock]) -> Iterator[Result]:
     """Whether a webhook takes events that Stripe did not sign, and refuses the one that is signed."""
+    knocks = list(knocks)
+    refusals = {knock.body for knock in knocks if not knock.signed}
     for knock in sorted(knocks, key=lambda knock: not 200 <= knock.status < 300 or knock.signed):
         answered = f"{knock.where} answered {knock.status} to {knock.what}"
         if 200 <= knock.status < 300:
@@ -233,5 +239,11 @@ def knock_problems(knocks: Iterable[Knock]) -> Iterator[Result]:
             yield unknown(f"{answered}: too many requests.", reason=Reason.REFUSED)
         elif knock.status >= 500:
             yield unknown(f"{answered}, so whether it is refused was not observed.", reason=Reason.DOWN)
+        elif knock.signed and knock.status in _UNEXPECTED and knock.body not in refusals:
+            yield unknown(
+                f"{answered}, and otherwise than to events with a wrong signature: it may refuse types of events that it does not "
+                "expect, instead of ignoring them.",
+                reason=Reason.REFUSED,
+            )
         elif knock.signed:
             yield failed(f"{answered}, expected 200.", reason=Reason.DENIED)

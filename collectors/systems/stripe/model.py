@@ -218,9 +218,13 @@ class Undelivered:
 
 @dataclass(frozen=True, slots=True)
 class Knock:
-    """What a webhook answered to an event that is unsigned, signed wrongly, or (`signed`) rightly."""
+    """What a webhook answered to an event that is unsigned, signed wrongly, or (`signed`) rightly.
+
+    `body` is compared, and never shown.
+    """
 
     where: str
     what: str
     status: int
     signed: bool = False
+    body: bytes = b""

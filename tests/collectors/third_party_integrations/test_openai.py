@@ -233,6 +233,75 @@ async def test_limits_that_a_completion_names(evidence: Folder, server: OpenAISe
     assert (result.status, "quota is used up" in result.summary) == (FAILED, True)
 
 
+async def test_the_lower_of_two_limits_counts(evidence: Folder, server: OpenAIServer) -> None:
+    item, both = "quota_limits_verified", {**wanted(400, 1000, completion=True), **ADMIN}
+    server.headers = {
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-limit-tokens": "30000",
+    }  # the project is promised 500
+    result = await seen(evidence, item, server, **both)
+    assert (result.status, "limited to 60 requests a minute" in result.summary) == (FAILED, True), result.summary
+    server.headers["x-ratelimit-limit-requests"] = "10000"
+    assert (await seen(evidence, item, server, **both)).status is OK
+    assert (await seen(evidence, item, server, **{**wanted(501, 1000, completion=True), **ADMIN})).status is FAILED
+
+
+@pytest.mark.parametrize(
+    ("limit", "left", "reset", "status", "summary"),
+    [
+        ("14400", "14399", "6s", UNKNOWN, "only one of 14400 a day"),  # as Groq documents its header
+        ("14400", "14370", "2m59.56s", UNKNOWN, "only one of 14400 a day"),
+        ("200", "199", "7m12s", FAILED, "limited to 200 requests a day, which last 1 minute at 120 a minute"),
+        ("1000", "0", "23h59m59.5s", FAILED, "requests a day"),
+        ("10000", "9999", "6ms", OK, ""),
+        ("60000", "59000", "1s", OK, ""),
+        ("500", "0", "1m0s", WARNING, "0 remain"),
+        ("500", "499", "nonsense", OK, ""),
+        ("500", "499", "30", OK, ""),  # a number of what is not said
+    ],
+)
+async def test_a_limit_of_a_day_is_none_of_a_minute(
+    evidence: Folder, server: OpenAIServer, limit: str, left: str, reset: str, status: Status, summary: str
+) -> None:
+    names = ("limit-requests", "remaining-requests", "reset-requests")
+    server.headers = {f"x-ratelimit-{name}": value for name, value in zip(names, (limit, left, reset), strict=True)}
+    model = {"name": "gpt-5", "min_requests_per_minute": 120}
+    result = await seen(evidence, "quota_limits_verified", server, api={"models": [model], "completion": True})
+    assert (result.status, summary in result.summary) == (status, True), result.summary
+
+
+async def test_what_is_allowed_in_a_day_has_to_last(evidence: Folder, server: OpenAIServer) -> None:
+    item = "quota_limits_verified"
+    for daily, status in ((500 * 1440, OK), (500 * 1440 - 1, WARNING), (500 * 60, WARNING), (500 * 60 - 1, FAILED)):
+        server.daily = {"gpt-5": daily}
+        result = await seen(evidence, item, server, **wanted(500), **ADMIN)
+        assert (result.status, "a day" in result.summary) == (status, status is not OK), result.summary
+
+
+async def test_errors_in_words_of_their_own_hide_no_missing_model(evidence: Folder, server: OpenAIServer) -> None:
+    api = {"models": [{"name": "gpt-9"}], "completion": True}
+    server.forced["/chat/completions"] = (404, {"object": "error", "message": "The model does not exist.", "code": 404})
+    result = await seen(evidence, "api_key_configured", server, api=api)
+    assert (result.status, "gpt-9 does not exist" in result.summary) == (FAILED, True), result.summary
+    server.forced["/chat/completions"] = (404, error("DeploymentNotFound"))
+    assert (await seen(evidence, "api_key_configured", server, api={"completion": True})).status is FAILED
+
+
+async def test_an_embedding_or_a_response_may_be_an_error(evidence: Folder, server: OpenAIServer) -> None:
+    for endpoint, document, status in (
+        ("embeddings", {"data": [{"embedding": [0.5], "index": 0}]}, OK),
+        ("embeddings", {"data": []}, UNKNOWN),
+        ("embeddings", {"data": [{"embedding": []}]}, UNKNOWN),
+        ("responses", {"status": "incomplete", "error": None, "output": [{"type": "reasoning"}]}, OK),
+        ("responses", {"status": "failed", "error": {"code": "server_error"}, "output": []}, UNKNOWN),
+        ("responses", {"status": "completed", "error": None, "output": []}, UNKNOWN),
+    ):
+        server.forced[f"/{endpoint}"] = (200, document)
+        api = {"models": [{"name": "gpt-5", "endpoint": endpoint}], "completion": True}
+        result = await seen(evidence, "api_key_configured", server, api=api)
+        assert result.status is status, (endpoint, document, result.summary)
+
+
 # The product's own limit
 
 
@@ -277,6 +346,7 @@ async def test_a_limiter_that_prometheus_knows(
 
 junit = partial(junit_of, "openai")
 CASES = ("refused_401", "waits_on_429", "retries_500", "gives_up_after_timeout")
+SPELT_ALIKE = ("lists_1500_models", "order_40199", "retry_4290_ms", "gives_up_after_timeout")
 
 
 @pytest.mark.verifies("openai.error_handling_tested", "ok")
@@ -286,6 +356,7 @@ CASES = ("refused_401", "waits_on_429", "retries_500", "gives_up_after_timeout")
     ("report", "status"),
     [
         (junit(*CASES), OK),
+        (junit(*SPELT_ALIKE), UNKNOWN),
         (junit(*CASES, failed="retries_500"), FAILED),
         (junit(*CASES, at="2026-05-12T10:00:00Z"), FAILED),
         (junit(*CASES[1:]), UNKNOWN),
