@@ -51,7 +51,7 @@ class OpenaiSettings(EvidenceSettings, ModelLimits):
         "replicas together.",
     )
     error_cases: Regexes = Field(
-        ("(^|[^0-9])401([^0-9]|$)", "(^|[^0-9])429([^0-9]|$)", "(^|[^0-9])50[0-9]([^0-9]|$)", "(?i)time.?out"),
+        (r"(^|\D)401(\D|$)", r"(^|\D)429(\D|$)", r"(^|\D)50\d(\D|$)", "(?i)time.?out"),
         min_length=1,
         description="Regular expressions, each of which must be found in the name of a test that passed.",
     )

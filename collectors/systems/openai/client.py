@@ -16,8 +16,8 @@ from collectors.systems.openai.model import (
     Answer,
     Budget,
     Costs,
-    Endpoint,
     ModelAnswer,
+    ModelEndpoint,
     NeededModel,
     RateLimits,
     Refusal,
@@ -211,10 +211,10 @@ async def _describe(http: Http, wanted: NeededModel) -> Answer:
     return Answer(reply.where, reply.status, refusal)
 
 
-_QUESTIONS: Mapping[Endpoint, Mapping[str, Any]] = {
-    Endpoint.CHAT: {"messages": [{"role": "user", "content": "ping"}], "max_completion_tokens": 16},
-    Endpoint.RESPONSES: {"input": "ping", "max_output_tokens": 16},
-    Endpoint.EMBEDDINGS: {"input": "ping"},
+_QUESTIONS: Mapping[ModelEndpoint, Mapping[str, Any]] = {
+    ModelEndpoint.CHAT: {"messages": [{"role": "user", "content": "ping"}], "max_completion_tokens": 16},
+    ModelEndpoint.RESPONSES: {"input": "ping", "max_output_tokens": 16},
+    ModelEndpoint.EMBEDDINGS: {"input": "ping"},
 }
 
 

@@ -21,8 +21,8 @@ __all__ = [
     "Answer",
     "Budget",
     "Costs",
-    "Endpoint",
     "ModelAnswer",
+    "ModelEndpoint",
     "ModelLimits",
     "NeededModel",
     "RateLimits",
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-class Endpoint(StrEnum):
+class ModelEndpoint(StrEnum):
     """What the product requests of a model."""
 
     CHAT = "chat/completions"
@@ -48,8 +48,8 @@ class NeededModel(Options):
     """A model that the product uses."""
 
     name: str = Field(pattern=r"^\S{1,200}$", description="Its identifier, as the product requests it.")
-    endpoint: Endpoint = Field(
-        Endpoint.CHAT,
+    endpoint: ModelEndpoint = Field(
+        ModelEndpoint.CHAT,
         description="Where the product requests it, for `completion`: `chat/completions`, `responses` or `embeddings`; many models "
         "answer at one of them alone.",
     )
@@ -61,7 +61,7 @@ class NeededModel(Options):
     @field_validator("endpoint", mode="before")
     @classmethod
     def _written(cls, value: Any) -> Any:
-        return Endpoint(value) if value in list(Endpoint) else value
+        return ModelEndpoint(value) if value in list(ModelEndpoint) else value
 
 
 class ModelLimits(Options):
