@@ -16,7 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from exporter.kubernetes_client import configured, source
 from exporter.logs import hide
+from exporter.verdict import ProbeError
 from exporter.words import one_line
 
 __all__ = ["Changed", "Lease", "Record", "Unavailable"]
@@ -149,37 +151,26 @@ class Lease:
         return client, namespace, {name: value.strip() for name, value in headers.items()}
 
     def _configure(self) -> tuple[Any, str]:
-        import yaml
-        from kubernetes import client
+        try:
+            made = configured(self._kubeconfig, self._context)
+        except ProbeError as error:
+            raise Unavailable(str(error)) from None
+        return made, self._namespace or self._default_namespace() or "default"
+
+    def _default_namespace(self) -> str | None:
+        """That of the pod, or of the kubeconfig's context, which could be read before."""
         from kubernetes import config as untyped
 
         config: Any = untyped
-        configuration = client.Configuration()
-        namespace = self._namespace
-        try:
-            if not self._kubeconfig and not self._context and "KUBERNETES_SERVICE_HOST" in os.environ:
-                config.load_incluster_config(client_configuration=configuration)
-                namespace = namespace or _ACCOUNT.read_text(encoding="utf-8").strip()
-            else:
-                file = str(self._kubeconfig) if self._kubeconfig else None
-                config.load_kube_config(file, self._context, configuration, persist_config=False)
-                if namespace is None:
-                    contexts, current = config.list_kube_config_contexts(file)
-                    named = next((one for one in contexts if one["name"] == self._context), current)
-                    namespace = named["context"].get("namespace")
-        except yaml.YAMLError:  # its text may quote a credential
-            raise Unavailable("The cluster's configuration cannot be used: it is not YAML.") from None
-        except (config.ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise Unavailable(f"The cluster's configuration cannot be used: {one_line(error)}.") from None
-        made = client.ApiClient(configuration)
-        context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # Python 3.13's, which certificates of EKS do not pass
-        if not configuration.verify_ssl:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if configuration.cert_file:
-            context.load_cert_chain(configuration.cert_file, configuration.key_file)
-        made.rest_client.pool_manager.connection_pool_kw["ssl_context"] = context
-        return made, namespace or "default"
+        _, path = source(self._kubeconfig, self._context)
+        if not path:
+            try:
+                return _ACCOUNT.read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise Unavailable(f"The pod's namespace cannot be read: {error.strerror}.") from None
+        contexts, current = config.list_kube_config_contexts(path)
+        named = next((one for one in contexts if one["name"] == self._context), current)
+        return named["context"].get("namespace")  # type: ignore[no-any-return]
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -260,7 +260,7 @@ async def test_an_account_without_the_rights_says_so(control_plane: ControlPlane
     assert str(one.error).startswith("The Lease forbidden cannot be read: 403 leases.coordination.k8s.io")
     _, absent = candidate(Path("/nonexistent"), "a", lease="x")
     assert not await absent._attempt()
-    assert "configuration cannot be used" in str(absent.error)
+    assert str(absent.error).startswith("The configuration from kubeconfig /nonexistent cannot be used: ")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from collectors.shared.decoding import UNDECODABLE
+from exporter.kubernetes_client import configured, source
 from exporter.logs import hide
 from exporter.options import format_duration
 from exporter.trace import step
@@ -258,7 +259,7 @@ class Api:
             client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
             raise ProbeError(
-                f"The credentials from {self._source()[0]} could not be renewed: {one_line(error)}.",
+                f"The credentials from {source(self._kubeconfig, self._context)[0]} could not be renewed: {one_line(error)}.",
                 Reason.DENIED,
             ) from None
         # A file with a token often ends with a line break.
@@ -267,7 +268,7 @@ class Api:
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
             # Else what the transport raises would quote it.
             raise ProbeError(
-                f"The token from {self._source()[0]} cannot be sent: it has characters that no token has.",
+                f"The token from {source(self._kubeconfig, self._context)[0]} cannot be sent: it has characters that no token has.",
                 Reason.DENIED,
             )
         self._authorized = client, headers, time.monotonic() + _AUTHORIZED_FOR
@@ -306,8 +307,9 @@ class Api:
         try:
             return configuring.result(max(0.0, seconds))
         except TimeoutError:
+            named, _ = source(self._kubeconfig, self._context)
             raise ProbeError(
-                f"The configuration from {self._source()[0]} was not read within {format_duration(_CONFIGURED_WITHIN)}: "
+                f"The configuration from {named} was not read within {format_duration(_CONFIGURED_WITHIN)}: "
                 "its exec plugin does not finish.",
                 Reason.TIMEOUT,
             ) from None
@@ -316,7 +318,7 @@ class Api:
         """Configure the client, for all that wait for it."""
         client, error = None, None
         try:
-            client = self._configure()
+            client = configured(self._kubeconfig, self._context)
         except BaseException as raised:  # noqa: BLE001  # handed to those that wait, as it is
             error = raised
         with self._lock:
@@ -325,47 +327,6 @@ class Api:
             configuring.set_result(client)
         else:
             configuring.set_exception(error)
-
-    def _source(self) -> tuple[str, os.PathLike[str] | str]:
-        """From where the configuration is read, in words, and the file; none for that of a pod."""
-        if self._kubeconfig is None and self._context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-            return "the pod's service account", ""
-        from kubernetes import config
-
-        path = self._kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION
-        return f"kubeconfig {path}", path
-
-    def _configure(self) -> Any:
-        import yaml
-        from kubernetes import client
-        from kubernetes import config as untyped
-
-        config: Any = untyped
-        configuration = client.Configuration()
-        source, path = self._source()
-        try:
-            if path:
-                config.load_kube_config(str(path), self._context, configuration, persist_config=False)
-            else:
-                config.load_incluster_config(client_configuration=configuration)
-        except yaml.YAMLError:  # its text may quote a credential
-            raise ProbeError(
-                f"The configuration from {source} cannot be used: it is not YAML.", Reason.NOT_CONFIGURED
-            ) from None
-        except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-            raise ProbeError(
-                f"The configuration from {source} cannot be used: {one_line(error)}.", Reason.NOT_CONFIGURED
-            ) from None
-        if configuration.host.startswith("https") and not (configuration.api_key or configuration.cert_file):
-            # Else an exec plugin that failed would be reported as a right that anonymous users lack.
-            raise ProbeError(
-                f"The configuration from {source} has no credentials: neither a token nor a certificate.",
-                Reason.DENIED,
-            )
-        made = client.ApiClient(configuration)
-        if configuration.host.startswith("https"):
-            _accept_as_others_do(made.rest_client.pool_manager, configuration)
-        return made
 
     def _forget(self, client: Any) -> None:
         with self._lock:
@@ -415,21 +376,6 @@ class Api:
         with self._lock:
             if self._client is not None:
                 self._client.rest_client.pool_manager.clear()
-
-
-def _accept_as_others_do(pool_manager: Any, configuration: Any) -> None:
-    """Verify certificates as kubectl, curl and Go do, without the strict checks that Python 3.13 adds.
-
-    Those refuse certificates without an Authority Key Identifier (EKS, older GKE) and authorities without keyUsage or whose
-    basicConstraints are not critical. Trust, names and dates are verified as before.
-    """
-    from urllib3.util import ssl_
-
-    context = ssl_.create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if configuration.verify_ssl else ssl.CERT_NONE)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if not configuration.ssl_ca_cert and not getattr(configuration, "ca_cert_data", None):
-        context.load_default_certs()
-    pool_manager.connection_pool_kw["ssl_context"] = context
 
 
 def _let_go(response: Any) -> None:
