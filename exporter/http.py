@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
 import re
 import ssl
@@ -10,7 +11,7 @@ import zlib
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
@@ -21,6 +22,7 @@ from exporter.options import Duration, Options, Secret, Size, format_duration
 from exporter.reply import Reply
 from exporter.trace import traced
 from exporter.verdict import ProbeError, Reason
+from exporter.wire import Wire
 from exporter.words import format_size, os_reason
 
 __all__ = [
@@ -188,17 +190,21 @@ async def drop_unusable_location(response: httpx.Response) -> None:
 
     A hook for clients of httpx, which fails at some of them.
     """
-    location = response.headers.get("location")
+    _drop_unusable_location(response.headers, response.url)
+
+
+def _drop_unusable_location(headers: httpx.Headers, asked: httpx.URL) -> None:
+    location = headers.get("location")
     if location is None:
         return
     try:
-        to, parts = httpx.URL(location), urlsplit(urljoin(str(response.url), location))
+        to, parts = httpx.URL(location), urlsplit(urljoin(str(asked), location))
         usable = bool(parts.hostname and (to.host or not to.scheme)) and (parts.port or 0) >= 0
     except (httpx.InvalidURL, ValueError):
         usable = False
     if not usable:
-        del response.headers["location"]
-        response.headers[UNUSABLE_LOCATION] = location
+        del headers["location"]
+        headers[UNUSABLE_LOCATION] = location
 
 
 class Http:
@@ -210,47 +216,30 @@ class Http:
     def __init__(self, settings: HttpSettings, *, connections: int = 4) -> None:
         self.settings = settings
         self._connections = connections
-        self._client: httpx.AsyncClient | None = None
+        self._wire: Wire | None = None
         self._context: ssl.SSLContext | None = None
-        self._retiring: dict[asyncio.Task[None], httpx.AsyncClient] = {}
+        self._retiring: dict[asyncio.Task[None], Wire] = {}
+        self._headers, self._authorization = _own_headers(settings)
+        self._cookies = httpx.Cookies()
 
-    def _open(self) -> httpx.AsyncClient:
+    def _open(self) -> Wire:
         settings = self.settings
-        secure = settings.url.startswith("https:")
-        context = settings.tls.context if secure else _no_tls()
-        if self._client is None or context is not self._context:
-            headers = {"User-Agent": "checklist-exporter", "Accept-Encoding": "gzip"}
-            headers |= {name: value.get_secret_value() for name, value in settings.headers.items()}
-            if settings.bearer_token:
-                headers["Authorization"] = f"Bearer {settings.bearer_token.get_secret_value()}"
-            auth = None
-            if settings.username is not None:
-                password = settings.password.get_secret_value() if settings.password else ""
-                auth = httpx.BasicAuth(settings.username, password)
-            if self._client is not None:
-                retiring = asyncio.create_task(self._retire(self._client))
-                self._retiring[retiring] = self._client
+        context = settings.tls.context if settings.url.startswith("https:") else None
+        if self._wire is None or context is not self._context:
+            if self._wire is not None:
+                retiring = asyncio.create_task(self._retire(self._wire))
+                self._retiring[retiring] = self._wire
                 retiring.add_done_callback(self._retiring.pop)
             self._context = context
-            self._client = httpx.AsyncClient(
-                auth=auth,
-                headers=httpx.Headers(headers, encoding="utf-8"),
-                verify=context,
-                trust_env=False,
-                # One deadline for the whole request is below. This one ends a little before it, because httpcore closes the socket
-                # of a handshake that took too long, but not of one that was cancelled.
-                event_hooks={"response": [drop_unusable_location]},
-                timeout=httpx.Timeout(None, connect=0.9 * settings.timeout.total_seconds()),
-                limits=httpx.Limits(
-                    max_connections=self._connections, max_keepalive_connections=self._connections, keepalive_expiry=30
-                ),
-            )
-        return self._client
+            # One deadline for the whole request is below. Connecting ends a little before it, to be distinguished.
+            connect_timeout = 0.9 * settings.timeout.total_seconds()
+            self._wire = Wire(context, connections=self._connections, connect_timeout=connect_timeout)
+        return self._wire
 
-    async def _retire(self, client: httpx.AsyncClient) -> None:
-        """Close a client under a certificate that was replaced, once its last request must have ended."""
+    async def _retire(self, wire: Wire) -> None:
+        """Close the connections under a certificate that was replaced, once their last request must have ended."""
         await asyncio.sleep(self.settings.timeout.total_seconds())
-        await client.aclose()
+        await wire.close()
 
     async def get(
         self,
@@ -287,20 +276,12 @@ class Http:
         where = f"{method} {_plain_url(url)}"
         timeout = self.settings.timeout.total_seconds()
         limit = max_bytes or self.settings.max_bytes
-        client = self._open()
+        wire = self._open()
         try:
             async with asyncio.timeout(timeout):
                 for _ in range(4):
-                    request = client.build_request(
-                        method,
-                        url,
-                        params=params,
-                        headers=headers,
-                        json=json,
-                        content=content,
-                        extensions=self._extensions(),
-                    )
-                    reply = await self._exchange(client, request, where, limit)
+                    request = self._request(method, url, params, headers, json, content)
+                    reply = await self._exchange(wire, request, where, limit)
                     if reply.status not in (301, 302, 303, 307, 308) or "location" not in reply.headers:
                         break
                     if expect is None or reply.status in expect:
@@ -326,25 +307,38 @@ class Http:
             raise ProbeError(_refusal(where, reply, expect))
         return reply
 
-    def _extensions(self) -> dict[str, Any]:
-        name = self.settings.tls.server_name
-        return {"sni_hostname": name} if name else {}
+    def _request(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        json: object,
+        content: bytes | None,
+    ) -> httpx.Request:
+        sent = self._headers.copy()
+        sent.update(headers)
+        if self._authorization:
+            sent["Authorization"] = self._authorization
+        request = httpx.Request(method, url, params=params, headers=sent, json=json, content=content)
+        if self._cookies.jar:
+            self._cookies.set_cookie_header(request)
+        return request
 
-    @staticmethod
-    async def _exchange(client: httpx.AsyncClient, request: httpx.Request, where: str, limit: int) -> Reply:
-        response = await client.send(request, stream=True)
-        try:
+    async def _exchange(self, wire: Wire, request: httpx.Request, where: str, limit: int) -> Reply:
+        async with wire.answer(request, self.settings.tls.server_name) as answer:
+            headers = httpx.Headers(answer.headers)
+            _drop_unusable_location(headers, request.url)
+            if "set-cookie" in headers:
+                self._cookies.extract_cookies(httpx.Response(answer.status, headers=headers, request=request))
             body = bytearray()
-            unpacking = _Unpacking(response.headers.get("content-encoding", ""), where)
-            async for chunk in response.aiter_raw():
+            unpacking = _Unpacking(headers.get("content-encoding", ""), where)
+            while chunk := await answer.more():
                 body += unpacking.more(chunk, limit + 1 - len(body))
                 if len(body) > limit:
                     raise Oversized(f"{where} answered more than {limit} bytes (limit {limit}), which was not read.")
             unpacking.end()
-            certificate = _certificate(response)
-        finally:
-            await response.aclose()
-        return Reply(where, response.status_code, response.headers, bytes(body), certificate)
+        return Reply(where, answer.status, headers, bytes(body), answer.certificate)
 
     @staticmethod
     def _redirected(asked: httpx.URL, reply: Reply, where: str) -> str:
@@ -367,24 +361,29 @@ class Http:
         for task in retiring:
             task.cancel()
         await asyncio.gather(*retiring, return_exceptions=True)
-        for client in retiring.values():
-            await client.aclose()
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.aclose()
+        for wire in retiring.values():
+            await wire.close()
+        if self._wire is not None:
+            wire, self._wire = self._wire, None
+            await wire.close()
 
 
-def _certificate(response: httpx.Response) -> bytes:
-    """The certificate of the server that answered, in DER; none where the connection is not encrypted."""
-    stream = response.extensions.get("network_stream")
-    tls = stream.get_extra_info("ssl_object") if stream is not None else None
-    return (tls.getpeercert(binary_form=True) or b"") if tls is not None else b""
-
-
-@functools.cache
-def _no_tls() -> ssl.SSLContext:
-    """A context for plain HTTP clients: httpx wants one, and its default loads certifi's bundle."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def _own_headers(settings: HttpSettings) -> tuple[httpx.Headers, str]:
+    """What each request has, and the authorization by user and password, which goes before any other."""
+    headers = {
+        "Accept": "*/*",
+        "Accept-Encoding": "gzip",
+        "Connection": "keep-alive",
+        "User-Agent": "checklist-exporter",
+    }
+    headers |= {name: value.get_secret_value() for name, value in settings.headers.items()}
+    if settings.bearer_token:
+        headers["Authorization"] = f"Bearer {settings.bearer_token.get_secret_value()}"
+    basic = ""
+    if settings.username is not None:
+        password = settings.password.get_secret_value() if settings.password else ""
+        basic = f"Basic {base64.b64encode(f'{settings.username}:{password}'.encode()).decode()}"
+    return httpx.Headers(headers, encoding="utf-8"), basic
 
 
 class _Unpacking:
