@@ -25,7 +25,7 @@ from collectors.systems.kubernetes.check.pods import POD_RIGHTS, see_shutdown
 from collectors.systems.kubernetes.client.cluster import Kubernetes
 from collectors.systems.kubernetes.model.shutdown import ShutdownLimits
 from collectors.systems.secrets.check.variables import VARIABLE_RIGHTS, see_variables
-from collectors.systems.secrets.model.options import RequiredVariables
+from collectors.systems.secrets.model.options import ExpectedVariables, RequiredVariables
 from exporter.collector import Mode, item
 from exporter.evidence.rules import EvidenceRule
 from exporter.verdict import CRITICAL, INFO, WARNING, Reason, Result, failed, ok, unknown
@@ -58,6 +58,11 @@ class ApiTarget(ServiceTarget, _Options):  # type: ignore[misc]  # names that th
     required_variables: RequiredVariables = Field(
         default_factory=dict,
         description="Workload, as namespace/name (or namespace/name/container), to the environment variables that it needs.",
+    )
+    expected_variables: ExpectedVariables = Field(
+        default_factory=dict,
+        description="Workload, as namespace/name (or namespace/name/container), to variables and the values that they have to "
+        "have, such as `NODE_ENV: production`; not for secrets.",
     )
     request_log: RequestLog | None = Field(
         None, description="A request that the service logs, and where its logs are in Loki."
@@ -226,13 +231,16 @@ class ApiService(ServiceCollector[ApiSettings, ApiTarget]):
         Each variable that `required_variables` names is set, and not empty, in its workload's template and in each of its running
         pods: literally, by a key of a ConfigMap that exists, or by a Secret. No container of these workloads waits for a Secret or
         ConfigMap, and no `$(NAME)` is left unresolved. Secrets are not read: a running container proves that a key exists which it
-        refers to. Whether a value is right for production is checked by Configuration Verification (`no_default_values`).
+        refers to. Those of `expected_variables` have the value that is given there, in each container that sets them; what comes
+        from a Secret, and what a container may have read before its ConfigMap was changed, is unknown. Whether other values are
+        right for production is checked by Configuration Verification (`no_default_values`).
 
         How to fix it: add the variable, or the key that it refers to, and restart the workload.
         """
-        if not (required := self.target.required_variables):
+        required, expected = self.target.required_variables, self.target.expected_variables
+        if not required and not expected:
             return unknown(
                 f"required_variables of {self.target.name} is not configured, so it is not known which variables it needs.",
                 reason=Reason.NOT_CONFIGURED,
             )
-        return await see_variables(self.client(Kubernetes), required)
+        return await see_variables(self.client(Kubernetes), required, expected)

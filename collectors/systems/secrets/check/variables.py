@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.check.clusters import in_any_version
 from collectors.systems.kubernetes.client.cluster import Kubernetes
 from collectors.systems.kubernetes.judge.scope import with_selectors
+from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_list
-from collectors.systems.secrets.judge.variables import all_set, reference_problems, variable_problems
+from collectors.systems.secrets.judge.variables import all_set, reference_problems, value_problems, variable_problems
 from collectors.systems.secrets.model.kinds import (
     CERTIFICATES,
     CLUSTER_SECRET_STORES,
@@ -28,12 +30,14 @@ from exporter.verdict import ProbeError, Reason, Result
 
 __all__ = ["VARIABLE_RIGHTS", "list_stores", "see_variables"]
 
+_LISTED: tuple[Kind[Any], ...] = (PODS, *WORKLOADS, CONFIG_MAPS, *STORE_KINDS)
 VARIABLE_RIGHTS = (
-    "with `required_variables`: clients.kubernetes",
-    may_list(PODS, *WORKLOADS, CONFIG_MAPS, *STORE_KINDS, option="required_variables"),
+    "with `required_variables` or `expected_variables`: clients.kubernetes",
+    may_list(*_LISTED, option="required_variables"),
+    may_list(*_LISTED, option="expected_variables"),
     DISCOVERY,
 )
-"""What an item needs that checks variables where the option `required_variables` is set."""
+"""What an item needs that checks variables where one of the options `required_variables` and `expected_variables` is set."""
 
 
 async def list_stores(client: Kubernetes, namespaces: Collection[str]) -> Stores:
@@ -47,12 +51,16 @@ async def list_stores(client: Kubernetes, namespaces: Collection[str]) -> Stores
     )
 
 
-async def see_variables(client: Kubernetes, required: Mapping[str, Sequence[str]]) -> Result:
-    """Whether the workloads that are named have what they require: in their template, and in each of their running pods.
+async def see_variables(
+    client: Kubernetes, required: Mapping[str, Sequence[str]], expected: Mapping[str, Mapping[str, str]]
+) -> Result:
+    """Whether the workloads that are named have what they require, and the values that are expected: in their template, and in
+    each of their running pods.
 
     Raises ProbeError when Kubernetes cannot be asked, or the client does not look at one of the namespaces.
     """
-    named = {tuple(path.split("/")[:2]) for path in required}
+    names = {path: tuple({*required.get(path, ()), *expected.get(path, ())}) for path in {**required, **expected}}
+    named = {tuple(path.split("/")[:2]) for path in names}
     namespaces = {namespace for namespace, _ in named}
     snapshots = [await client.list(kind) for kind in (PODS, *WORKLOADS)]
     for namespace in sorted(namespaces):
@@ -65,5 +73,9 @@ async def see_variables(client: Kubernetes, required: Mapping[str, Sequence[str]
     parts = [one for one in each_part(chain(*templates), pods) if (one.namespace, one.name) in named]
     maps = [one for one in (await client.list(CONFIG_MAPS)).items if one.namespace in namespaces]
     stores = await list_stores(client, namespaces)
-    problems = [*reference_problems(parts, maps), *variable_problems(parts, maps, stores, required)]
-    return with_selectors(verdict(problems, all_set(required)), client.settings.selectors)
+    problems = [
+        *reference_problems(parts, maps),
+        *variable_problems(parts, maps, stores, names),
+        *value_problems(parts, maps, stores, expected),
+    ]
+    return with_selectors(verdict(problems, all_set(names, expected)), client.settings.selectors)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from collectors.systems.secrets.model.stores import Stores
-from collectors.systems.secrets.model.workloads import ConfigMap, Container, Setting, Source, Workload
+from collectors.systems.secrets.model.workloads import ConfigMap, Container, Setting, Source, Workload, digest
 from exporter.verdict import Reason, Result, failed, ok, unknown
 from exporter.words import counted, listed
 
-__all__ = ["all_set", "reference_problems", "variable_problems"]
+__all__ = ["all_set", "reference_problems", "value_problems", "variable_problems"]
 
 
-def all_set(required: Mapping[str, Sequence[str]]) -> Result:
-    """The verdict when there are no problems."""
+def all_set(required: Mapping[str, Collection[str]], expected: Mapping[str, Collection[str]] | None = None) -> Result:
+    """The verdict when there are no problems with variables that are `required`, and those of them with an `expected` value."""
     names = sum(map(len, required.values()))
     workloads = len({tuple(path.split("/")[:2]) for path in required})
+    values = sum(map(len, (expected or {}).values()))
     return ok(
-        f"{counted(names, 'required variable')} of {counted(workloads, 'workload')} {'is' if names == 1 else 'are'} set, "
-        "in the template and in every running pod.",
+        f"{counted(names, 'required variable')} of {counted(workloads, 'workload')} {'is' if names == 1 else 'are'} set"
+        f"{f', {values} of them to the expected value' if values else ''}, in the template and in every running pod.",
         required_variables=names,
     )
 
@@ -27,7 +28,7 @@ def variable_problems(
     parts: Sequence[Workload],
     maps: Sequence[ConfigMap],
     stores: Stores,
-    required: Mapping[str, Sequence[str]],
+    required: Mapping[str, Collection[str]],
 ) -> Iterator[Result]:
     """Required variables that are absent, empty or not known to be set, in a template or in a pod that runs.
 
@@ -92,7 +93,7 @@ def _has(maps: Mapping[tuple[str, str], ConfigMap], namespace: str, source: Sour
 
 def _required_problems(
     path: str,
-    names: Sequence[str],
+    names: Collection[str],
     workloads: Sequence[Workload],
     maps: Mapping[tuple[str, str], ConfigMap],
     stores: Stores,
@@ -104,9 +105,7 @@ def _required_problems(
             f"Workload {namespace}/{name}, of which `required` names variables, does not exist.", reason=Reason.MISSING
         )
     for workload in found:
-        containers = [
-            one for one in workload.containers if (one.name in container_name if container_name else one.main)
-        ]
+        containers = _meant(workload, container_name)
         if not containers:
             yield failed(f"{workload.path} has no container {container_name[0]}.", reason=Reason.MISSING)
             continue
@@ -116,6 +115,95 @@ def _required_problems(
                 yield next(
                     (one for one in verdicts if one and not one.status.is_ok and one.reason is not Reason.MISSING), None
                 ) or _first(verdicts)
+
+
+def _meant(workload: Workload, named: Sequence[str]) -> list[Container]:
+    """The containers that are named, else the main ones."""
+    return [one for one in workload.containers if (one.name in named if named else one.main)]
+
+
+def value_problems(
+    parts: Sequence[Workload],
+    maps: Sequence[ConfigMap],
+    stores: Stores,
+    expected: Mapping[str, Mapping[str, str]],
+) -> Iterator[Result]:
+    """Variables that are set to another value than is expected, and those whose value is not known.
+
+    Several containers may set a variable, each to its own value. What is not set at all is `variable_problems`' to report.
+    """
+    known = {(one.namespace, one.name): one for one in maps}
+    for path, values in expected.items():
+        namespace, name, *container_name = path.split("/")
+        for workload in (one for one in parts if (one.namespace, one.name) == (namespace, name)):
+            for container in _meant(workload, container_name):
+                for variable, value in values.items():
+                    if (found := _value_problem(variable, value, workload, container, known, stores)) is not None:
+                        yield found
+
+
+def _value_problem(
+    variable: str,
+    value: str,
+    workload: Workload,
+    container: Container,
+    maps: Mapping[tuple[str, str], ConfigMap],
+    stores: Stores,
+) -> Result | None:
+    of = f"{variable} of container {container.name} of {workload.path}"
+    setting = next((one for one in container.settings if one.name == variable), None)
+    source = setting.source if setting else None
+    if setting is not None and source is None:
+        if not setting.digest:
+            return unknown(
+                f"{of} is composed of other variables, so its value was not checked.", reason=Reason.NOT_VERIFIED
+            )
+        return None if setting.digest == digest(value) else _other_value(of)
+    if source is None and (source := _of_environment(variable, workload, container, maps, stores)) is None:
+        return None
+    if source.kind != "ConfigMap":
+        kind = f"Secret {source.name}" if source.kind == "Secret" else "a field of the pod"
+        return unknown(f"{of} comes from {kind}, whose value is not read.", reason=Reason.NOT_VERIFIED)
+    found = maps.get((workload.namespace, source.name))
+    if found is None or source.key not in found.digests:
+        return None  # it is not set
+    if found.digests[source.key] != digest(value):
+        return _other_value(of)
+    if workload.started and found.changed and found.changed > workload.started:
+        return unknown(
+            f"{of} comes from ConfigMap {source.name}, which was changed after the container started: whether it started "
+            "with the expected value is not visible.",
+            reason=Reason.PENDING,
+        )
+    return None
+
+
+def _of_environment(
+    variable: str,
+    workload: Workload,
+    container: Container,
+    maps: Mapping[tuple[str, str], ConfigMap],
+    stores: Stores,
+) -> Source | None:
+    """The key that a variable comes from where a whole Secret or ConfigMap is taken over; the last one that has it wins.
+
+    A Secret whose keys are not known may have it.
+    """
+    for environment in reversed(container.environments):
+        if not variable.startswith(environment.prefix):
+            continue
+        source, key = environment.source, variable.removeprefix(environment.prefix)
+        if source.kind == "Secret":
+            known = stores.keys(workload.namespace, source.name)
+            if key in known or not known:
+                return Source("Secret", source.name, key)
+        elif (found := maps.get((workload.namespace, source.name))) and key in found.digests:
+            return Source("ConfigMap", source.name, key)
+    return None
+
+
+def _other_value(of: str) -> Result:
+    return failed(f"{of} has another value than `expected_variables` has.", reason=Reason.MISCONFIGURED)
 
 
 def _first(verdicts: Sequence[Result | None]) -> Result:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
 from exporter.options import Options
 
-__all__ = ["RequiredVariables", "SettingsOptions"]
+__all__ = ["ExpectedVariables", "RequiredVariables", "SettingsOptions"]
+
+_Named = TypeVar("_Named", dict[str, tuple[str, ...]], dict[str, dict[str, str]])
 
 
 def _reasoned(allowed: dict[str, str]) -> dict[str, str]:
@@ -20,7 +22,7 @@ def _reasoned(allowed: dict[str, str]) -> dict[str, str]:
     return allowed
 
 
-def _workloads(required: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def _workloads(required: _Named) -> _Named:
     for path, names in required.items():
         if path.count("/") not in (1, 2) or not all(path.split("/")):
             raise ValueError(f"expected namespace/workload or namespace/workload/container, not {path}")
@@ -31,6 +33,8 @@ def _workloads(required: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...
 
 RequiredVariables = Annotated[dict[str, tuple[str, ...]], AfterValidator(_workloads)]
 """Workloads, as namespace/name or namespace/name/container, to the environment variables that each needs."""
+ExpectedVariables = Annotated[dict[str, dict[str, str]], AfterValidator(_workloads)]
+"""The same, with the value that each variable has to have."""
 
 
 class SettingsOptions(Options):

@@ -1,19 +1,22 @@
 """Workloads and ConfigMaps with what their settings are called, where those come from, and which rules their values break.
 
-Values are judged while an answer is decoded, and not kept.
+Values are judged while an answer is decoded, and not kept but for a short digest, with a key that this process alone has.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import re
+import secrets
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from msgspec import field
+from msgspec import Raw, field
 from msgspec.structs import replace
 
 from collectors.systems.kubernetes.model.base import OwnerReference, Struct
@@ -32,11 +35,18 @@ __all__ = [
     "compact_config_maps",
     "compact_pods",
     "compact_templates",
+    "digest",
     "each_part",
     "merged",
 ]
 
 Labels = dict[str, str]
+_KEY = secrets.token_bytes(16)
+
+
+def digest(value: str) -> bytes:
+    """What a value is recognized by, as long as this process runs; nobody can guess a value by it who does not have the key."""
+    return hashlib.blake2b(value.encode(), digest_size=8, key=_KEY).digest()
 
 
 class Source(Struct, frozen=True):
@@ -49,11 +59,15 @@ class Source(Struct, frozen=True):
 
 
 class Setting(Struct, frozen=True):
-    """An environment variable; a literal one without `source`. `unset` are names that its value refers to and that are not set."""
+    """An environment variable; a literal one without `source`. `unset` are names that its value refers to and that are not set.
+
+    `digest` is that of a literal value; none where it is composed of other variables.
+    """
 
     name: str
     source: Source | None = None
     empty: bool = False
+    digest: bytes = b""
     unset: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
 
@@ -81,7 +95,8 @@ class Container(Struct, frozen=True):
 class Workload(Struct, frozen=True):
     """A workload as its template or one of its pods has it. `secrets` are those that volumes mount.
 
-    `running` are the containers that run now, `refused` those that cannot start for want of a Secret or ConfigMap.
+    `running` are the containers that run now, `refused` those that cannot start for want of a Secret or ConfigMap. `started` is
+    when the first of a pod's running containers started.
     """
 
     namespace: str
@@ -93,6 +108,7 @@ class Workload(Struct, frozen=True):
     account: str = "default"
     addresses: tuple[str, ...] = ()
     running: frozenset[str] = frozenset()
+    started: datetime | None = None
     refused: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     owner: tuple[str, str] | None = None
@@ -116,13 +132,21 @@ class Workload(Struct, frozen=True):
 
 
 class ConfigMap(Struct, frozen=True):
-    """The keys of a ConfigMap, those of them whose value is empty, and what its values break (with the key before each name)."""
+    """The keys of a ConfigMap with digests of their values, those that are empty, and what its values break (with the key before
+    each name). `changed` is when its values, or something else by who wrote them, were last changed.
+    """
 
     namespace: str
     name: str
-    keys: frozenset[str]
+    digests: Mapping[str, bytes]
     empty: frozenset[str] = frozenset()
     findings: tuple[tuple[str, Finding], ...] = ()
+    changed: datetime | None = None
+
+    @property
+    def keys(self) -> Collection[str]:
+        """The names of its values."""
+        return self.digests.keys()
 
     @property
     def path(self) -> str:
@@ -231,9 +255,13 @@ class _Waiting(Struct, frozen=True):
     reason: str = ""
 
 
+class _Running(Struct, frozen=True):
+    started_at: datetime | None = None
+
+
 class _State(Struct, frozen=True):
     waiting: _Waiting | None = None
-    running: dict[str, Any] | None = None
+    running: _Running | None = None
     terminated: dict[str, Any] | None = None
 
 
@@ -247,6 +275,13 @@ class _PodStatus(Struct, frozen=True):
     pod_ip: str = field(default="", name="podIP")
     container_statuses: tuple[_Status, ...] | None = None
     init_container_statuses: tuple[_Status, ...] | None = None
+
+
+class _Writer(Struct, frozen=True):
+    """Who wrote which fields, and when."""
+
+    time: datetime | None = None
+    fields: dict[str, Raw] | None = field(default=None, name="fieldsV1")
 
 
 class _Metadata(Struct, frozen=True):
@@ -291,10 +326,15 @@ class TemplateItem(Struct, frozen=True):
     spec: _WorkloadSpec = _WorkloadSpec()
 
 
+class _ConfigMapMetadata(_Metadata, frozen=True):
+    creation_timestamp: datetime | None = None
+    managed_fields: tuple[_Writer, ...] | None = None
+
+
 class ConfigMapItem(Struct, frozen=True):
     """A ConfigMap, as the API has it."""
 
-    metadata: _Metadata = _Metadata()
+    metadata: _ConfigMapMetadata = _ConfigMapMetadata()
     data: Labels | None = None
     binary_data: Labels | None = None
 
@@ -371,7 +411,9 @@ def _together(one: Workload, other: Workload) -> Workload:
         elif known != container:
             containers[container.name] = replace(
                 known,
-                settings=tuple(dict.fromkeys((*known.settings, *container.settings))),
+                settings=tuple(
+                    dict.fromkeys(replace(one, digest=b"") for one in (*known.settings, *container.settings))
+                ),
                 environments=tuple(dict.fromkeys((*known.environments, *container.environments))),
                 findings=tuple(dict.fromkeys((*known.findings, *container.findings))),
             )
@@ -404,9 +446,11 @@ def _of_pod(item: PodItem) -> Workload:
         if live and one.state.waiting and one.state.waiting.reason == "CreateContainerConfigError"
     )
     running = frozenset(one.name for one in statuses if live and one.state.running is not None)
+    started = [one.state.running.started_at for one in statuses if live and one.state.running]
     made = _workload(about, kind, name, item.spec, about.annotations)
     addresses = (status.pod_ip,) if live and status.pod_ip else ()
-    return replace(made, running=running, refused=refused, addresses=addresses)
+    first = min(filter(None, started), default=None)
+    return replace(made, running=running, started=first, refused=refused, addresses=addresses)
 
 
 def _of_template(kind: str, item: TemplateItem) -> Workload:
@@ -484,7 +528,8 @@ def _setting(variable: _Variable, before: set[str], *, maybe: bool) -> Setting:
         return Setting(name, Source(""))
     value = variable.value or ""
     unset = tuple(ref for ref in _REFERENCE.findall(value) if ref and ref not in before and not maybe)
-    return Setting(name, None, not value.strip(), unset, in_setting(variable.name, value))
+    own = b"" if _REFERENCE.search(value) else digest(value)
+    return Setting(name, None, not value.strip(), own, unset, in_setting(variable.name, value))
 
 
 def _annotation_findings(annotations: Mapping[str, str]) -> Iterator[Finding]:
@@ -539,7 +584,14 @@ def _config_map(item: ConfigMapItem) -> ConfigMap:
         if one.name.split(" ")[0] not in {known.name for _, known in found}:
             found.append(("", one))
     empty = frozenset(key for key, text in texts.items() if not text.strip())
-    return ConfigMap(item.metadata.namespace, item.metadata.name, frozenset(texts), empty, tuple(found))
+    digests = {key: digest(text) for key, text in texts.items()}
+    written = [item.metadata.creation_timestamp]
+    writers = item.metadata.managed_fields or ()
+    written += [
+        writer.time for writer in writers if writer.fields and {"f:data", "f:binaryData"} & writer.fields.keys()
+    ]
+    changed = max(filter(None, written), default=None)
+    return ConfigMap(item.metadata.namespace, item.metadata.name, digests, empty, tuple(found), changed)
 
 
 def _is_json(text: str) -> bool:
