@@ -14,6 +14,7 @@ from collectors.systems.reports.check import report_of, summarised
 from collectors.systems.reports.judge.load import (
     LoadLimits,
     comparison_problems,
+    is_same_run,
     load_figures,
     load_problems,
     scaling_problems,
@@ -92,7 +93,8 @@ class LoadTests(Collector[LoadTestsSettings, NoTarget]):
             return unknown(f"There is no run to compare with the baseline: {attested.summary}", reason=Reason.MISSING)
         run = attested.evidence[0]
         latest = await report_of(run, self.context.evidence, Kind.LOAD)
-        if run.artifact and record.artifact and run.artifact.sha256 == record.artifact.sha256:
+        same_file = run.artifact and record.artifact and run.artifact.sha256 == record.artifact.sha256
+        if same_file or is_same_run(latest, baseline):
             return warning(f"{judged.summary} The latest run is the baseline itself, so nothing was compared.")
         good = ok(f"{judged.summary} The latest run is no slower than {self.settings.max_regression:g} times that.")
         valid = self._judged(latest, self._age("load_tests_executed", _RUN))

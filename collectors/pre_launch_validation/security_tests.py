@@ -11,7 +11,7 @@ from pydantic import Field
 
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.kubernetes.client.cluster import Kubernetes
-from collectors.systems.kubernetes.judge.images import image_problems, images_of
+from collectors.systems.kubernetes.judge.images import RunningImage, image_problems, images_of
 from collectors.systems.kubernetes.judge.workloads import PodSelection
 from collectors.systems.kubernetes.model.images import RUNNING
 from collectors.systems.kubernetes.model.rbac import may_list
@@ -26,6 +26,7 @@ from collectors.systems.reports.judge.scans import (
     scanned_digests,
     supersedes,
     suppression_problems,
+    tagged_targets,
 )
 from collectors.systems.reports.judge.tests import age_problems
 from collectors.systems.reports.model.report import Kind, Report
@@ -107,6 +108,19 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
 
     async def _running(self, scanned: Collection[str]) -> Result:
         """Whether each image that runs is one that was scanned."""
+        found = await self.images()
+        problems = [problem for each, images in found for problem in image_problems(each, images, scanned)]
+        number = len({image.digest for _, images in found for image in images})
+        return verdict(
+            problems,
+            ok(
+                f"{counted(number, 'image')} that {'runs' if number == 1 else 'run'} {'was' if number == 1 else 'were'} scanned."
+            ),
+        )
+
+    @fetched
+    async def images(self) -> list[tuple[PodSelection, dict[RunningImage, list[str]]]]:
+        """The images that the pods in `running` run."""
         client = self.client(Kubernetes)
         pods = await client.list(RUNNING)
         if "pods" in client.settings.selectors:
@@ -120,15 +134,7 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
         ]
         if unread:
             raise ProbeError(f"{listed(unread)} is not in clients.kubernetes.namespaces.", Reason.NOT_CONFIGURED)
-        found = [(each, images_of(each, pods.items)) for each in self.settings.running]
-        problems = [problem for each, images in found for problem in image_problems(each, images, scanned)]
-        number = len({image.digest for _, images in found for image in images})
-        return verdict(
-            problems,
-            ok(
-                f"{counted(number, 'image')} that {'runs' if number == 1 else 'run'} {'was' if number == 1 else 'were'} scanned."
-            ),
-        )
+        return [(each, images_of(each, pods.items)) for each in self.settings.running]
 
     @evidence_item(
         "Penetration testing is completed",
@@ -147,7 +153,12 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
         "All critical vulnerabilities are remediated",
         severity=CRITICAL,
         mode=Mode.EVIDENCE,
-        needs=(*_NEEDS, "with `vex`: the OpenVEX documents"),
+        needs=(
+            *_NEEDS,
+            "with `vex`: the OpenVEX documents",
+            "with `running`: clients.kubernetes",
+            may_list(RUNNING, option="running"),
+        ),
         evidence=_SCAN,
     )
     async def critical_vulnerabilities_remediated(self) -> Result:
@@ -155,7 +166,8 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
 
         Verified in the reports of the records for "Vulnerability scans are completed" and for this line: none may have an open
         critical finding, at most `max_high` may be high, and none may be without a severity. A finding is open until a later
-        complete scan of the same place no longer has it, an OpenVEX document in `vex` states that it does not apply, or `accepted`
+        complete scan of the same place no longer has it (of the same image, where several of one repository are named in
+        `scan_targets` or run), an OpenVEX document in `vex` states that it does not apply, or `accepted`
         accepts it with an owner until a date that has not passed.
 
         To fix it, update the packages that it names and attest the new scan.
@@ -166,7 +178,7 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
         found = [
             *problems,
             *coverage_problems(reports, self.settings),
-            *finding_problems(open_findings(everything), decisions, self.settings),
+            *finding_problems(open_findings(everything, await self._at_once()), decisions, self.settings),
             *suppression_problems(reports),
         ]
         good = ok(f"No critical finding is open in {counted(len(reports), 'report')}.")
@@ -204,6 +216,13 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
         else:
             yield from age_problems(report, self.context.now(), self._longest())
             yield from scan_problems(report, self.settings)
+
+    async def _at_once(self) -> set[str]:
+        """The images that are in use beside one another: those that are named by their tags or digests, and those that run."""
+        running = await self.images() if self.settings.running else []
+        return tagged_targets(self.settings) | {
+            image.digest for _, images in running for image in images if image.digest
+        }
 
     def _longest(self) -> timedelta:
         return self.settings.valid_for.get("vulnerability_scans_completed", _SCAN.valid_for)

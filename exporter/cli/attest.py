@@ -150,12 +150,14 @@ def _numbers(given: Iterable[str]) -> dict[str, float] | None:
 
 
 def _facts(given: Iterable[str]) -> dict[str, Any] | None:
+    from exporter.evidence.attest import reported
+
     facts: dict[str, Any] = {}
     for pair in given:
         name, equals, value = pair.partition("=")
         if not equals:
             raise Refused("--report takes NAME=VALUE, such as target=https://shop.example.com.")
-        facts[name] = int(value) if name == "exit_code" and value.isascii() and value.isdigit() else value
+        facts[name] = reported(name, value)
     return facts or None
 
 

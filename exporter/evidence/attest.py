@@ -23,7 +23,7 @@ from exporter.positioned_yaml import YamlError, load_yaml
 from exporter.verdict import ProbeError, Result, Status
 from exporter.words import listed
 
-__all__ = ["Attested", "NotAttested", "Situation", "attest"]
+__all__ = ["Attested", "NotAttested", "Situation", "attest", "reported"]
 
 
 _SAID = {"result": "passed or failed", "by": "who attests it, as in allowed_signers when signed"}
@@ -204,6 +204,12 @@ async def _content(situation: Situation, folder: Path, artifact: str) -> bytes:
     return content
 
 
+def reported(name: str, value: str) -> str | int:
+    """The value of a key of `report` as records have it: some keys are numbers."""
+    is_number = name in ("exit_code", "examined") and value.isascii() and value.isdigit()
+    return int(value) if is_number else value
+
+
 def _reported(
     given: Mapping[str, Any], artifact: str, content: bytes, reads: ReportReader, ask: Ask | None
 ) -> dict[str, Any]:
@@ -221,7 +227,7 @@ def _reported(
         )
     for name in lacking:
         if ask is not None and (answer := ask(f"report.{name}", f"which the {summary.format} report lacks").strip()):
-            said[name] = int(answer) if name == "exit_code" and answer.isascii() and answer.isdigit() else answer
+            said[name] = reported(name, answer)
     filled = dict(given) | {"measured": {**summary.measured, **given.get("measured", {})}}
     if "on" not in given and (ended := summary.finished):
         filled["on"] = f"{ended:%Y-%m-%dT%H:%M:%SZ}"

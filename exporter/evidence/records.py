@@ -148,6 +148,9 @@ class ReportFacts(Options):
         None, min_length=1, max_length=500, description="What limited the scan; `none` where nothing did."
     )
     exit_code: Annotated[int, Field(ge=0, le=255)] | None = Field(None, description="Exit code of the tool.")
+    examined: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="How many packages, files or addresses were scanned."
+    )
     scenario: str | None = Field(None, min_length=1, max_length=500, description="Name of the load scenario.")
 
 

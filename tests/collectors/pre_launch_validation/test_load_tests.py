@@ -299,3 +299,28 @@ async def test_a_file_is_not_compared_with_itself_under_another_record(evidence:
     for item, minute in (("baselines_established", 20), ("load_tests_executed", 19)):
         attached(evidence, item, "gatling-passed.txt", report=said | {"finished": f"2026-10-12T10:{minute}:00Z"})
     assert (await seen(evidence, "baselines_established", **limits)).status is Status.WARNING
+
+
+async def test_a_run_over_several_of_the_wanted_targets_is_one_of_them(evidence: Folder) -> None:
+    both = locust(name=f"{TARGET}/orders") + locust(name="https://login.example.com/token")
+    attached(evidence, "load_tests_executed", both)
+    assert (await seen(evidence, "load_tests_executed")).status is Status.OK
+    wanted = [TARGET, "https://login.example.com"]
+    assert (await seen(evidence, "load_tests_executed", load_targets=wanted)).status is Status.OK
+    result = await seen(evidence, "load_tests_executed", load_targets=[TARGET])
+    assert (result.status, "requested https://login.example.com, which" in result.summary) == (Status.UNKNOWN, True)
+
+
+async def test_a_difference_below_what_tools_resolve_is_none(evidence: Folder) -> None:
+    attached(evidence, "baselines_established", locust(p95=11, end=END - 86400), report=SAID)
+    for p95, status in ((14, Status.OK), (30, Status.FAILED)):
+        attached(evidence, "load_tests_executed", locust(p95=p95), report=SAID)
+        result = await seen(evidence, "baselines_established")
+        assert result.status is status, result.summary
+
+
+async def test_another_file_of_the_same_run_is_no_baseline(evidence: Folder) -> None:
+    attached(evidence, "load_tests_executed", locust(), report=SAID)
+    attached(evidence, "baselines_established", locust(p95=210), report=SAID)
+    result = await seen(evidence, "baselines_established")
+    assert (result.status, "is the baseline itself" in result.summary) == (Status.WARNING, True)

@@ -397,3 +397,55 @@ async def test_what_runs_is_what_was_scanned(evidence: Folder, control_plane: Co
         assert (await seen(evidence, SCANS, clients, **options)).status is Status.OK
     async with asking(control_plane, listing(control_plane)) as clients:
         assert (await seen(evidence, SCANS, clients, **options)).reason is Reason.DENIED
+
+
+@pytest.mark.parametrize(
+    ("targets", "status"),
+    [([], Status.OK), (["shop"], Status.OK), (["shop:web-3", "shop:worker-3"], Status.FAILED)],
+)
+async def test_two_images_of_one_repository_that_are_both_in_use_do_not_settle_each_other(
+    evidence: Folder, targets: list[str], status: Status
+) -> None:
+    attached(evidence, SCANS, trivy({"CVE-1": "CRITICAL"}, target="shop:web-3"), name="web", report=SAID)
+    worker = trivy(target="shop:worker-3", at="2026-10-12T12:00:00Z")
+    attached(evidence, SCANS, worker, name="worker", report=SAID)
+    result = await seen(evidence, CRITICALS, scan_targets=targets)
+    assert result.status is status, result.summary
+    rescanned = trivy(target="shop:web-3", at="2026-10-12T13:00:00Z")
+    attached(evidence, SCANS, rescanned, name="again", report=SAID)
+    assert (await seen(evidence, CRITICALS, scan_targets=targets)).status is Status.OK
+
+
+async def test_a_clean_report_that_may_be_of_nothing_needs_a_count(evidence: Folder) -> None:
+    evidence.clock.advance(days=48)
+    for said, status, words in (
+        ({}, Status.UNKNOWN, "gives report.examined."),
+        ({"examined": 0}, Status.UNKNOWN, "examined nothing."),
+        ({"examined": 212}, Status.OK, "1 scan of 1 target completed."),
+    ):
+        attached(evidence, SCANS, "grype-empty-folder.json", report=said or None, on="2026-11-30")
+        result = await seen(evidence, SCANS, valid_for={SCANS: "30d"})
+        assert (result.status, words in result.summary) == (status, True), result.summary
+
+
+async def test_a_scan_of_another_commit_is_of_another_release(evidence: Folder) -> None:
+    scan = trivy(target="https://git.example.com/shop") | {"Metadata": {"Commit": "0a1b2c3d" + "4" * 32}}
+    for release, status in (
+        ("0a1b2c3d", Status.OK),
+        ("1.4.2", Status.OK),
+        ("20261012", Status.OK),
+        ("f" * 39 + "1", Status.UNKNOWN),
+    ):
+        attached(evidence, SCANS, scan, report=SAID, release=release)
+        assert (await seen(evidence, SCANS)).status is status, release
+
+
+async def test_a_scan_of_several_sites_is_one_of_each(evidence: Folder) -> None:
+    sites = [{"@name": f"https://{name}.example.com", "alerts": []} for name in ("shop", "cdn")]
+    zap = {"@programName": "ZAP", "@version": "2.17.0", "created": "2026-10-12T10:00:00Z", "site": sites}
+    for target, words in (
+        ("https://shop.example.com", "There is no valid report of a vulnerability scan"),
+        ("https://b.example.com", "is about"),
+    ):
+        attached(evidence, SCANS, zap, report={"target": target, "filters": "none"})
+        assert words in (await seen(evidence, SCANS)).summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -13,8 +14,10 @@ from exporter.options import Duration, Options
 from exporter.verdict import Reason, Result, failed, unknown
 from exporter.words import counted, format_length, listed
 
-__all__ = ["LoadLimits", "comparison_problems", "load_figures", "load_problems", "scaling_problems"]
+__all__ = ["LoadLimits", "comparison_problems", "is_same_run", "load_figures", "load_problems", "scaling_problems"]
 
+_RESOLUTION = 0.005
+"""Tools round to milliseconds, so that a regression of less, in seconds, is none."""
 _SAME_LOAD = 0.8
 """A run with less than this share of the baseline's request rate is faster because it was idler."""
 
@@ -70,9 +73,13 @@ def load_problems(report: Report, limits: LoadLimits) -> Iterator[Result]:
             f"(at most {_milliseconds(limits.max_p95.total_seconds())}).",
             reason=Reason.LIMIT,
         )
-    if limits.load_targets and not _is_one_of(report.target or "", limits.load_targets):
+    others = [
+        site for site in sorted(report.places) or [report.target or ""] if not _is_one_of(site, limits.load_targets)
+    ]
+    if limits.load_targets and others:
         yield unknown(
-            f"{test} is not one of {listed(limits.load_targets)} (`load_targets`).", reason=Reason.CONTRADICTED
+            f"{test} requested {listed(others)}, which is not among {listed(limits.load_targets)} (`load_targets`).",
+            reason=Reason.CONTRADICTED,
         )
     for problem in report.problems:
         yield unknown(f"{test} is not complete: {problem}.", reason=Reason.INVALID)
@@ -86,6 +93,15 @@ def load_problems(report: Report, limits: LoadLimits) -> Iterator[Result]:
         yield unknown(f"{test} {lasted} (at least {format_length(limits.min_duration)} wanted).", reason=Reason.MISSING)
     if load.requests and (load.p95 is None or load.p95 < 0) and load.errors < load.requests:
         yield unknown(f"{test} has no percentile of its successful requests.", reason=Reason.MISSING)
+
+
+def is_same_run(one: Report, other: Report) -> bool:
+    """Whether two files are about one run, as the JSON and the CSV of a tool are: their percentiles may be rounded otherwise."""
+    this, that = _load(one), _load(other)
+    if (one.target, this.requests, this.errors) != (other.target, that.requests, that.errors):
+        return False
+    at_once = one.finished and other.finished and abs(one.finished - other.finished) < timedelta(minutes=1)
+    return bool(at_once) and math.isclose(this.p95 or 0, that.p95 or 0, rel_tol=0.05)
 
 
 def comparison_problems(latest: Report, baseline: Report, most: float) -> Iterator[Result]:
@@ -107,7 +123,7 @@ def comparison_problems(latest: Report, baseline: Report, most: float) -> Iterat
     if now.p95 is None or then.p95 is None or now.rate is None or then.rate is None:
         yield unknown("The latest load test or its baseline has no percentile or no rate.", reason=Reason.MISSING)
         return
-    if now.p95 > then.p95 * most:
+    if now.p95 > max(then.p95 * most, then.p95 + _RESOLUTION):
         yield failed(
             f"The latest load test had a 95th percentile of {_milliseconds(now.p95)}, its baseline of "
             f"{_milliseconds(then.p95)} (at most {most:g} times that).",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -24,6 +24,7 @@ __all__ = [
     "scanned_digests",
     "supersedes",
     "suppression_problems",
+    "tagged_targets",
 ]
 
 
@@ -81,6 +82,12 @@ def scan_problems(report: Report, limits: ScanLimits) -> Iterator[Result]:
             yield unknown(f"{scan} is older than its database: one of the dates is wrong.", reason=Reason.CONTRADICTED)
 
 
+def tagged_targets(limits: ScanLimits) -> set[str]:
+    """The images of `scan_targets` that are named with a tag or digest, each by its digest where it has one."""
+    found = {target for target in limits.scan_targets if repository(target) != target}
+    return {target.partition("@")[2] or target for target in found}
+
+
 def coverage_problems(reports: Iterable[Report], limits: ScanLimits) -> Iterator[Result]:
     """What must have been scanned for vulnerabilities and was not; a scan for secrets alone is no such scan."""
     scanned = [
@@ -111,17 +118,18 @@ def _is_of(wanted: str, report: Report) -> bool:
     return wanted == repository(wanted) == repository(target)
 
 
-def open_findings(reports: Sequence[Report]) -> list[tuple[Finding, Report]]:
+def open_findings(reports: Sequence[Report], at_once: Collection[str] = ()) -> list[tuple[Finding, Report]]:
     """The findings that no later scan checked again, each advisory once per package and target.
 
     A scan settles only the places that it checked, and none where it was limited, incomplete or examined nothing, or by an older
-    database than what was found.
+    database than what was found. A scan of one image of a repository settles what was found in another, as releases follow one
+    another; those with a digest or name with a tag in `at_once`, which are in use beside one another, stand for themselves.
     """
     found: dict[tuple[str, str, str, str], tuple[Finding, Report]] = {}
     settled: dict[tuple[str, str], datetime] = {}  # and the newest database that a later scan had
     oldest, latest = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
     for report in sorted(reports, key=lambda each: each.finished or oldest, reverse=True):
-        target = repository(canonical(report.target or ""))
+        target = _subject(report, at_once)
         for finding in (*report.findings, *(each for each in report.accepted if each.level is not Level.UNRATED)):
             since = settled.get((target, finding.place))
             if since is None or since < (report.database or oldest):
@@ -131,6 +139,14 @@ def open_findings(reports: Sequence[Report]) -> list[tuple[Finding, Report]]:
             for place in report.places:
                 settled[target, place] = max(settled.get((target, place), oldest), report.database or latest)
     return list(found.values())
+
+
+def _subject(report: Report, at_once: Collection[str]) -> str:
+    """What a scan stands for: an image that is in use beside others of its repository, else all of the repository."""
+    target = canonical(report.target or "")
+    digests = {*report.digests, target.partition("@")[2]}
+    own = sorted(each for each in at_once if each in digests) or [each for each in at_once if canonical(each) == target]
+    return f"{repository(target)} {own[0]}" if own else repository(target)
 
 
 def _names(finding: Finding) -> Iterable[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
+from collections import defaultdict, deque
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -23,10 +25,13 @@ __all__ = ["COLUMNS", "read_jmeter"]
 
 COLUMNS = frozenset({"timeStamp", "elapsed", "label", "success"})
 _MOST_LABELS = 10_000
+_MOST_RECENT = 64
+_SUM = re.compile(r"Number of samples in transaction : (\d{1,9})")
 
 
 def read_jmeter(content: bytes) -> Report:
-    """Counts and percentiles of the samples; the sums that transaction controllers write are left out.
+    """Counts and percentiles of the samples. The sums that transaction controllers write are left out, unless the file lacks the
+    samples in them, as it does with "Generate parent sample".
 
     JMeter appends to a file that exists: the time between two runs is no part of the duration.
     Raises ProbeError for another format.
@@ -35,6 +40,7 @@ def read_jmeter(content: bytes) -> Report:
     labels: dict[str, int] = {}  # how many of its samples failed, -1 once one succeeded
     minutes: set[int] = set()
     hosts: set[str] = set()
+    recent: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_MOST_RECENT))  # when samples began, by thread
     requests = errors = 0
     first, last = float("inf"), 0.0
     try:
@@ -42,11 +48,15 @@ def read_jmeter(content: bytes) -> Report:
         if not set(rows.fieldnames or ()) >= COLUMNS:
             raise malformed("JMeter", f"its header lacks {listed(sorted(COLUMNS - set(rows.fieldnames or ())))}")
         for row in itertools.islice(rows, 5_000_000):
-            if (row.get("responseMessage") or "").startswith("Number of samples in transaction"):
-                continue
             began, elapsed = float(row["timeStamp"]), float(row["elapsed"])
             if not (0 < began < 1e14 and 0 <= elapsed < 1e12):
                 raise malformed("JMeter", "its times are impossible")
+            thread = row.get("threadName") or ""
+            own = recent[thread if len(recent) < _MOST_LABELS or thread in recent else ""]
+            if (sum_of := _SUM.match(row.get("responseMessage") or "")) is None:
+                own.append(began)
+            elif len(own) == _MOST_RECENT or sum(began <= each for each in own) >= int(sum_of[1]):
+                continue
             minutes |= {int(began // 60_000), int((began + elapsed) // 60_000)}
             requests += 1
             first, last = min(first, began), max(last, began + elapsed)
@@ -72,6 +82,7 @@ def read_jmeter(content: bytes) -> Report:
         finished=finished,
         target=listed(sorted(hosts)) if hosts else None,
         examined=requests,
+        places=frozenset(hosts),
         load=Load(
             requests,
             errors,

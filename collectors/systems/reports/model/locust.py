@@ -10,7 +10,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from urllib.parse import SplitResult, urlsplit
 
@@ -32,6 +32,8 @@ __all__ = ["CSV_LINE", "read_locust", "read_locust_csv"]
 CSV_LINE = "Type,Name,Request Count,Failure Count,"
 """How `_stats.csv` begins."""
 _MOST_ROWS = 10_000
+_FEW = 0.01
+"""Which share of the requests may have no time."""
 _PERCENTILE = re.compile(r"(\d+(?:\.\d+)?)%")
 
 
@@ -70,16 +72,19 @@ def read_locust(content: bytes) -> Report:
     errors = sum(entry.num_failures for entry in entries)
     started = moment_of(min((entry.start_time for entry in entries if entry.start_time), default=None))
     ended = moment_of(max((entry.last_request_timestamp or 0 for entry in entries), default=None))
+    sites = _sites(entry.name for entry in entries)
     p95 = weighted_percentile(times.items(), 0.95, slower_than=min(errors, sum(times.values())))
-    if sum(times.values()) + sum(entry.num_none_requests for entry in entries) < requests:
+    timeless = sum(entry.num_none_requests for entry in entries)
+    if sum(times.values()) + timeless < requests or timeless > _FEW * requests:
         p95 = None  # some of the times are missing, which may be the slow ones
     return Report(
         "Locust",
         Kind.LOAD,
         started=started,
         finished=ended,
-        target=_target(entry.name for entry in entries),
+        target=_target(sites),
         examined=requests,
+        places=sites,
         load=Load(
             requests,
             errors,
@@ -111,11 +116,13 @@ def read_locust_csv(content: bytes) -> Report:
         raise malformed("Locust", "it does not have the fields of Locust's --csv") from None
     if (sum(count for count, _ in counts.values()), sum(failed for _, failed in counts.values())) != (requests, errors):
         raise malformed("Locust", "its rows do not add up to the last one")
+    sites = _sites(row["Name"] for row in rows)
     return Report(
         "Locust",
         Kind.LOAD,
-        target=_target(row["Name"] for row in rows),
+        target=_target(sites),
         examined=requests,
+        places=sites,
         load=Load(
             requests,
             errors,
@@ -147,10 +154,14 @@ def _bound(row: dict[str, str], failed: float) -> float | None:
     return milliseconds / 1000
 
 
-def _target(names: Iterable[str]) -> str | None:
-    """Where requests whose names are whole addresses went; None where names are paths, as they are by default."""
-    found = {f"{parts.scheme}://{parts.netloc}" for parts in map(_parts, names) if parts.scheme and parts.netloc}
-    return listed(sorted(found)) if found else None
+def _sites(names: Iterable[str]) -> frozenset[str]:
+    """Where requests whose names are whole addresses went; none where names are paths, as they are by default."""
+    parts = filter(lambda each: each.scheme and each.netloc, map(_parts, names))
+    return frozenset(f"{each.scheme}://{each.netloc.rpartition('@')[2]}" for each in parts)
+
+
+def _target(sites: Collection[str]) -> str | None:
+    return listed(sorted(sites)) if sites else None
 
 
 def _parts(name: str) -> SplitResult:

@@ -15,7 +15,7 @@ from collectors.systems.reports.model.gatling import FIRST_LINE, read_gatling
 from collectors.systems.reports.model.great_expectations import read_great_expectations
 from collectors.systems.reports.model.jmeter import COLUMNS, read_jmeter
 from collectors.systems.reports.model.junit import read_junit
-from collectors.systems.reports.model.k6 import read_k6
+from collectors.systems.reports.model.k6 import read_k6, read_k6_summary
 from collectors.systems.reports.model.locust import CSV_LINE, read_locust, read_locust_csv
 from collectors.systems.reports.model.report import Report
 from collectors.systems.reports.model.sarif import read_sarif
@@ -76,8 +76,14 @@ FORMATS: tuple[Format, ...] = (
     Format("JMeter", lambda shape: set(shape.first_line.split(",")) >= COLUMNS, read_jmeter),
     Format("Gatling", lambda shape: FIRST_LINE in shape.first_line, read_gatling),
     Format("k6", _has("metrics", "root_group"), read_k6, documented=True),
+    Format(
+        "k6's machine-readable summary",
+        _has("version", "metadata", "config", "results"),
+        read_k6_summary,
+        documented=True,
+    ),
     Format("Trivy", _has("SchemaVersion", "ArtifactName"), read_trivy),
-    Format("Grype", _has("matches", "descriptor"), read_grype, documented=True),
+    Format("Grype", _has("matches", "descriptor"), read_grype),
     Format("SARIF", _has("runs", "version"), read_sarif),
     Format("govulncheck", _has("config", "protocol_version"), read_govulncheck),
     Format("pip-audit", _has("dependencies", "fixes"), read_pip_audit),

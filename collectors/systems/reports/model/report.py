@@ -166,8 +166,9 @@ class Load:
 class Report:
     """What one file says. None and empty where the file does not say it: then the evidence record has to.
 
-    `examined` is how many things were checked, `places` which parts of the target; `filters` is what limited the scan, empty
-    when the file proves that nothing did. `problems` are what the tool itself reports as not done.
+    `examined` is how many things were checked, `places` which parts of the target, or the sites that a load test requested;
+    `filters` is what limited the scan, empty when the file proves that nothing did. `problems` are what the tool itself reports
+    as not done.
     """
 
     format: str
@@ -213,6 +214,8 @@ class Report:
                 missing.append("database")
             if self.filters is None:
                 missing.append("filters")
+            if self.examined is None and not self.findings and not self.accepted:
+                missing.append("examined")  # a scan of nothing is as clean
         return tuple(missing)
 
     @property
@@ -273,7 +276,7 @@ def completed(report: Report, record: Record) -> Report:
     said = record.report
     if said is None:
         return report
-    targets = {report.target, *report.digests} if report.target else set()
+    targets = {report.target, *report.digests, *_sites(report)} if report.target else set()
     if said.target and targets and said.target.rstrip("/") not in {target.rstrip("/") for target in targets if target}:
         raise ProbeError(
             f"The {report.format} report is about {report.target}, the evidence record says {said.target}.",
@@ -283,6 +286,11 @@ def completed(report: Report, record: Record) -> Report:
         raise ProbeError(
             f"The {report.format} report has the exit code {report.exit_code}, the evidence record says "
             f"{said.exit_code}.",
+            Reason.CONTRADICTED,
+        )
+    if report.revision and record.release and _are_other_commits(report.revision, record.release):
+        raise ProbeError(
+            f"The {report.format} report is about commit {report.revision}, the evidence record about {record.release}.",
             Reason.CONTRADICTED,
         )
     limited = said.filters
@@ -297,6 +305,7 @@ def completed(report: Report, record: Record) -> Report:
         database=report.database or (start_of(said.database) if said.database else None),
         filters=report.filters if limited is None else report.filters or limited,
         exit_code=said.exit_code if report.exit_code is None else report.exit_code,
+        examined=said.examined if report.examined is None else report.examined,
     )
     if (load := filled.load) is None:
         return filled
@@ -306,6 +315,21 @@ def completed(report: Report, record: Record) -> Report:
     if not load.scenario and said.scenario:
         load = replace(load, scenario=frozenset({said.scenario}))
     return replace(filled, load=load)
+
+
+def _sites(report: Report) -> frozenset[str]:
+    """The sites that a scan was of, any of which the record may name; a load test of two systems is a test of neither."""
+    return report.places if report.kind is Kind.SCAN and report.scope == {"web"} else frozenset()
+
+
+def _are_other_commits(one: str, other: str) -> bool:
+    """Whether both are hashes of commits, of which one may be shortened, and differ; names of releases are no hashes."""
+    if not (_COMMIT.fullmatch(one) and _COMMIT.fullmatch(other)):
+        return False
+    return not (one.startswith(other) or other.startswith(one))
+
+
+_COMMIT = re.compile(r"(?=.*\d)(?=.*[a-f])[0-9a-f]{7,64}")
 
 
 def _is_day(said: date | datetime | None, read: datetime | None) -> bool:

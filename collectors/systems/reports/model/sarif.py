@@ -93,6 +93,9 @@ class _Invocation(_Struct):
     start_time_utc: str | None = None
     end_time_utc: str | None = None
     tool_execution_notifications: list[_Notification] | None = None
+    tool_configuration_notifications: list[_Notification] | None = None
+    process_start_failure_message: str | None = None
+    exit_signal_name: str | None = None
 
 
 class _External(_Struct):
@@ -118,7 +121,13 @@ _UNRATING = (
 _SCOPES = {
     "grype": "vulnerabilities",
     "govulncheck": "vulnerabilities",
+    "osv-scanner": "vulnerabilities",
+    "dependency-check": "vulnerabilities",
+    "snyk open source": "vulnerabilities",
+    "snyk container": "vulnerabilities",
+    "docker scout": "vulnerabilities",
     "gitleaks": "secrets",
+    "trufflehog": "secrets",
 }
 
 
@@ -180,7 +189,10 @@ def _problems(run: _Run) -> Iterator[str]:
     for invocation in run.invocations or ():
         if not invocation.execution_successful:
             yield f"a run of {name} was not successful"
-        if any(note.level == "error" for note in invocation.tool_execution_notifications or ()):
+        if invocation.process_start_failure_message or invocation.exit_signal_name:
+            yield f"a run of {name} was not started, or was ended by a signal"
+        notes = (*(invocation.tool_execution_notifications or ()), *(invocation.tool_configuration_notifications or ()))
+        if any(note.level == "error" for note in notes):
             yield f"{name} reports errors of its own"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -47,6 +48,15 @@ class _GrypeDatabase(msgspec.Struct):
     status: Any = None
 
 
+class _GrypeAlert(msgspec.Struct):
+    type: str = ""
+    message: str = ""
+
+
+class _GrypeAlerts(msgspec.Struct):
+    alerts: list[_GrypeAlert] | None = None
+
+
 class _GrypeDescriptor(msgspec.Struct):
     name: str = ""
     version: str = ""
@@ -60,10 +70,12 @@ class _Grype(msgspec.Struct):
     descriptor: _GrypeDescriptor
     source: _GrypeSource | None = None
     ignored: list[_GrypeMatch] | None = msgspec.field(name="ignoredMatches", default=None)
+    alerts: list[_GrypeAlerts] | None = msgspec.field(name="alertsByPackage", default=None)
 
 
 def read_grype(content: bytes) -> Report:
-    """Target, times and database are in it; what it leaves out (`only-fixed`, ignore rules) is in its configuration.
+    """Target, times and database are in it; what it leaves out (`only-fixed`, ignore rules) is in its configuration. How many
+    packages it found is not: without findings an empty folder has the same report.
 
     Raises ProbeError for another format.
     """
@@ -73,7 +85,8 @@ def read_grype(content: bytes) -> Report:
     digests = {digest.rpartition("@")[2] for digest in target.repo_digests or ()}
     database = read.descriptor.db
     built = ""
-    problems: list[str] = []
+    ended = {alert.message for each in read.alerts or () for alert in each.alerts or () if alert.type == "distro-eol"}
+    problems = [f"it has no advisories any more ({message[:200]})" for message in sorted(ended)[:10]]
     if database:
         status = database.status if isinstance(database.status, dict) else {}
         built = database.built or str(status.get("built") or "")
@@ -88,8 +101,13 @@ def read_grype(content: bytes) -> Report:
             if configuration.get(name)
         ]
         ignored = configuration.get("ignore")
-        if isinstance(ignored, list) and all(map(_built_in, ignored)):
+        if isinstance(ignored, list) and all(_built_in(rule) or _is_vex(rule) for rule in ignored):
             set_ = [name for name in set_ if name != "ignore"]
+        if configuration.get("distro"):
+            problems.append(f"it took {str(configuration['distro'])[:100]} for the distribution, without looking")
+        alerts = configuration.get("alerts")
+        if isinstance(alerts, dict) and alerts.get("enable-eol-distro-warnings") is False:
+            problems.append("its alerts of distributions without support are off")
         filters = ", ".join(set_)
     return Report(
         "Grype",
@@ -121,6 +139,11 @@ def _built_in(rule: Any) -> bool:
     )
 
 
+def _is_vex(rule: Any) -> bool:
+    """Whether a rule comes from a VEX document: what it sets aside is in the report, and is open until it is decided on here."""
+    return isinstance(rule, dict) and bool(rule.get("vex-status"))
+
+
 def _grype(match: _GrypeMatch) -> Finding:
     aliases = frozenset(related.id for related in match.related or ())
     level = Level.named(match.vulnerability.severity)
@@ -139,7 +162,7 @@ class _BanditError(msgspec.Struct):
 
 class _Bandit(msgspec.Struct):
     generated_at: str
-    metrics: dict[str, dict[str, int]]
+    metrics: dict[str, dict[str, float]]  # older versions write 3.0
     results: list[_BanditResult]
     errors: list[_BanditError] = []
 
@@ -151,8 +174,8 @@ def read_bandit(content: bytes) -> Report:
     """
     read = decoded(content, _Bandit, "Bandit")
     totals = read.metrics.get("_totals", {})
-    found = sum(count for name, count in totals.items() if name.startswith("SEVERITY."))
-    skipped = totals.get("skipped_tests", 0)
+    found = sum(int(count) for name, count in totals.items() if name.startswith("SEVERITY."))
+    skipped = int(totals.get("skipped_tests", 0))
     problems = [f"{counted(len(read.errors), 'file')} could not be read"] if read.errors else []
     if skipped:
         problems.append(f"{counted(skipped, 'test')} skipped by comments")
@@ -162,13 +185,13 @@ def read_bandit(content: bytes) -> Report:
         finished=moment(read.generated_at),
         filters=None if found == len(read.results) else "a severity or confidence level",
         scope=frozenset({"code"}),
-        examined=totals.get("loc", 0),
+        examined=int(totals.get("loc", 0)),
         places=frozenset(name for name in read.metrics if name != "_totals"),
         findings=tuple(
             Finding(each.test_id, Level.named(each.issue_severity), each.filename, each.filename)
             for each in read.results
         ),
-        accepted=tuple(Finding("nosec", Level.UNRATED) for _ in range(min(100, max(0, totals.get("nosec", 0))))),
+        accepted=tuple(Finding("nosec", Level.UNRATED) for _ in range(min(100, max(0, int(totals.get("nosec", 0)))))),
         problems=tuple(problems),
     )
 
@@ -185,8 +208,18 @@ class _ZapSite(msgspec.Struct):
     alerts: list[_ZapAlert] | None = None
 
 
+class _ZapInsight(msgspec.Struct):
+    level: str = ""
+    reason: str = ""
+    site: str = ""
+    key: str = ""
+    description: str = ""
+    statistic: str | float = ""
+
+
 class _Zap(msgspec.Struct):
     site: list[_ZapSite]
+    insights: list[_ZapInsight] | None = None
     version: str = msgspec.field(name="@version", default="")
     created: str = ""
 
@@ -219,7 +252,16 @@ def read_zap(content: bytes) -> Report:
         places=frozenset(site.name for site in read.site),
         findings=tuple(finding for alert, finding in found if alert.confidence != "0"),
         accepted=tuple(finding for alert, finding in found if alert.confidence == "0"),
+        problems=tuple(sorted({problem for each in read.insights or () for problem in _zap_problems(each)}))[:20],
     )
+
+
+def _zap_problems(insight: _ZapInsight) -> Iterator[str]:
+    """What ZAP 2.17 noticed about its own scan: of the levels Medium and High it says that the scan was likely not effective."""
+    worthless = insight.reason == "Exceeded High" and insight.key == "insight.code.5xx"
+    if insight.level in ("Medium", "High") or worthless:
+        where = f" of {insight.site[:200]}" if insight.site else ""
+        yield f"{insight.key[:100]}{where} is {str(insight.statistic)[:20]} ({insight.description[:100]})"
 
 
 class _NucleiInfo(msgspec.Struct):

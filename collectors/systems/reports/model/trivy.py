@@ -1,4 +1,4 @@
-"""Trivy's JSON. It names neither its version nor its database's date, and a severity filter leaves no trace in it."""
+"""Trivy's JSON. It names its database's date only where a server scanned, and a severity filter leaves no trace in it."""
 
 from __future__ import annotations
 
@@ -75,11 +75,21 @@ class _Metadata(_Struct):
     image_id: str = msgspec.field(name="ImageID", default="")
     repo_tags: list[str] | None = None
     repo_digests: list[str] | None = None
+    commit: str = ""
     image_config: _ImageConfig | None = None
+
+
+class _Database(_Struct):
+    updated_at: str = ""
+
+
+class _Server(_Struct):
+    database: _Database | None = msgspec.field(name="VulnerabilityDB", default=None)
 
 
 class _Program(_Struct):
     version: str = ""
+    server: _Server | None = None
 
 
 class _Report(_Struct):
@@ -100,6 +110,7 @@ def read_trivy(content: bytes) -> Report:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise malformed("Trivy", "it does not have the fields of Trivy's JSON") from None
     metadata = read.metadata or _Metadata()
+    server = read.trivy.server if read.trivy else None
     labels = (metadata.image_config and metadata.image_config.config and metadata.image_config.config.labels) or {}
     digests = {digest.rpartition("@")[2] for digest in metadata.repo_digests or ()} | {metadata.image_id}
     return Report(
@@ -109,7 +120,8 @@ def read_trivy(content: bytes) -> Report:
         finished=moment(read.created_at),
         target=read.artifact_name or None,
         digests=frozenset(filter(None, digests)),
-        revision=labels.get("org.opencontainers.image.revision"),
+        revision=metadata.commit or labels.get("org.opencontainers.image.revision"),
+        database=moment(server.database.updated_at) if server and server.database else None,
         scope=frozenset(_CLASSES.get(result.class_, result.class_) for result in results if result.class_),
         examined=len(results),
         places=frozenset(map(_place, results)),

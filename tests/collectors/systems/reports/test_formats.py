@@ -7,6 +7,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +243,7 @@ def test_sarif_is_read_by_severity_and_not_by_level() -> None:
     assert read("govulncheck-affected.sarif").count(Level.UNRATED) > 0
     semgrep = read("semgrep-findings-one-suppressed.sarif")
     assert (len(semgrep.findings), len(semgrep.accepted)) == (2, 1)
-    assert read("gitleaks-clean.sarif").lacks == ("finished", "target", "filters")
+    assert read("gitleaks-clean.sarif").lacks == ("finished", "target", "filters", "examined")
 
 
 def test_sarif_that_is_under_review_is_open_and_what_is_gone_is_none() -> None:
@@ -579,3 +580,177 @@ def test_a_report_of_another_kind_is_not_attested() -> None:
     assert summarised(Kind.LOAD)((DATA / "locust-passed.json").read_bytes()).format == "Locust"
     with pytest.raises(ProbeError, match="It is a dbt report, expected one of a security scan"):
         summarised(Kind.SCAN)((DATA / "dbt-passed.json").read_bytes())
+
+
+def machine_readable(*checks: dict[str, Any], **metrics: dict[str, Any]) -> dict[str, Any]:
+    """k6's newest summary, as its schema 1.0.0 describes it."""
+    named = {"http_req_duration_ok": "http_req_duration{expected_response:true}"}
+    return {
+        "version": "1.0.0",
+        "metadata": {"k6Version": "1.5.0", "generatedAt": "2026-11-29T10:00:00.123456789Z"},
+        "config": {"duration": 900.5, "execution": "local", "script": "load.js"},
+        "results": {
+            "metrics": [{"name": named.get(name, name), "values": values} for name, values in metrics.items()],
+            "checks": {"metrics": list(checks), "results": []},
+        },
+    }
+
+
+K6: dict[str, Any] = {
+    "http_reqs": {"count": 20000},
+    "http_req_failed": {"matches": 100, "total": 20000, "rate": 0.005},
+    "http_req_duration": {"p(90)": 80, "p(95)": 90, "max": 5000},
+    "http_req_duration_ok": {"p(90)": 180, "p(95)": 190, "max": 400},
+    "iterations": {"count": 20000},
+}
+
+
+def test_the_machine_readable_summary_of_k6_has_all_but_thresholds() -> None:
+    no_checks = {"name": "checks_succeeded", "values": {"matches": 0, "total": 0, "rate": 0}}
+    report = as_json(machine_readable(no_checks, **K6))
+    assert report.load
+    assert (report.format, report.tool, str(report.finished)) == ("k6", "k6 1.5.0", "2026-11-29 10:00:00.123456+00:00")
+    assert (report.load.requests, report.load.errors, report.load.p95) == (20000, 100, 0.19)
+    assert (report.load.duration, report.lacks) == (timedelta(seconds=900.5), ("target", "scenario", "exit_code"))
+    half = {"name": "checks_succeeded", "values": {"matches": 50, "total": 100, "rate": 0.5}}
+    checked = as_json(machine_readable(half, **K6)).load
+    assert checked
+    assert checked.errors == 10000
+    dropped = as_json(machine_readable(**K6, dropped_iterations={"count": 9000}))
+    assert len(dropped.problems) == 1
+    with pytest.raises(ProbeError, match="another version than 1"):
+        as_json(machine_readable(**K6) | {"version": "2.0.0"})
+    with pytest.raises(ProbeError, match="machine-readable summary"):
+        as_json(machine_readable(**K6) | {"results": {"metrics": {}}})
+
+
+def test_a_higher_percentile_of_k6_bounds_the_95th() -> None:
+    metrics = {
+        "http_reqs": {"count": 50},
+        "http_req_failed": {"value": 0},
+        "http_req_duration": {"avg": 1, "p(99.9)": 70, "p(99)": 40},
+    }
+    load = as_json({"root_group": {}, "metrics": metrics}).load
+    assert load
+    assert load.p95 == 0.04
+
+
+def test_failures_that_k6_did_not_count_are_not_known() -> None:
+    metrics = {"http_reqs": {"count": 50}, "http_req_duration": {"p(95)": 70}}
+    report = as_json({"root_group": {}, "metrics": metrics})
+    assert report.problems == ("it did not count failed requests (http_req_failed)",)
+    checked = as_json({"root_group": {}, "metrics": metrics | {"checks": {"value": 0.9}}})
+    assert checked.load
+    assert (checked.problems, checked.load.errors) == ((), 5)
+
+
+def test_requests_of_locust_without_a_time_may_be_the_slow_ones() -> None:
+    entry = {
+        "name": "/",
+        "num_requests": 1000,
+        "num_failures": 0,
+        "num_none_requests": 900,
+        "response_times": {"10": 100},
+    }
+    load = as_json([entry]).load
+    assert load
+    assert load.p95 is None
+
+
+@pytest.mark.parametrize(("shown", "counted"), [(True, ("a", "b")), (False, ("Checkout", "login"))])
+def test_a_transaction_of_jmeter_counts_where_its_samples_are_not_in_the_file(
+    shown: bool, counted: tuple[str, ...]
+) -> None:
+    """With "Generate parent sample" they are not, and the one slow transaction hides behind fast logins."""
+    lines = ["timeStamp,elapsed,label,responseMessage,threadName,success,URL"]
+    note = '"Number of samples in transaction : 2, number of failing samples : 0"'
+    for index in range(50):
+        began = 1_790_000_000_000 + index * 10_000
+        lines += (
+            [f"{began},40,{name},OK,Users 1-{index % 5},true,http://a.example/" for name in ("a", "b")] if shown else []
+        )
+        lines += [] if shown else [f"{began - 900},40,login,OK,Users 1-{index % 5},true,http://a.example/"]
+        lines += [f"{began},8000,Checkout,{note},Users 1-{index % 5},{str(shown).lower()},null"]
+    report = read_report("\n".join(lines).encode())
+    assert report.load
+    assert (report.load.requests, tuple(sorted(report.load.scenario))) == (100, counted)
+    assert report.load.errors == (0 if shown else 50)
+
+
+def test_grype_says_what_it_left_out_but_not_how_much_it_looked_at() -> None:
+    found = read("grype-findings.json")
+    assert (counts(found), found.filters, found.problems, found.lacks) == ((1, 2, 0, 0, 0), "", (), ())
+    assert {name for finding in found.findings for name in finding.names} >= {"CVE-2026-1111", "GHSA-aaaa-bbbb-cccc"}
+    assert read("grype-empty-folder.json").lacks == ("examined",)  # and so is one of a clean folder
+    assert "only-fixed" in (read("grype-only-fixed.json").filters or "")
+    vex = read("grype-vex.json")
+    assert (vex.filters, counts(vex)) == ("", counts(found))  # what a VEX document sets aside stays in the report
+    assert read("grype-end-of-life.json").problems == (
+        "it has no advisories any more (Package is from end-of-life distro: debian 9)",
+    )
+    other = read("grype-other-distribution.json")
+    assert other.problems == ("it took debian:13 for the distribution, without looking",)
+    quiet = json.loads((DATA / "grype-findings.json").read_text())
+    quiet["descriptor"]["configuration"]["alerts"]["enable-eol-distro-warnings"] = False
+    assert as_json(quiet).problems == ("its alerts of distributions without support are off",)
+
+
+@pytest.mark.parametrize(
+    ("insight", "problems"),
+    [
+        ({"level": "Medium", "reason": "Exceeded High", "key": "insight.network.failure", "statistic": "63"}, 1),
+        (
+            {
+                "level": "High",
+                "reason": "Exceeded High",
+                "key": "insight.auth.failure",
+                "site": "https://a",
+                "statistic": 100,
+            },
+            1,
+        ),
+        ({"level": "Low", "reason": "Exceeded High", "key": "insight.code.5xx", "statistic": "95"}, 1),
+        ({"level": "Low", "reason": "Exceeded Low", "key": "insight.network.failure", "statistic": "6"}, 0),
+        ({"level": "Low", "reason": "Warning", "key": "insight.log.warn", "statistic": "752"}, 0),
+        ({"level": "Low", "reason": "Exceeded High", "key": "insight.code.4xx", "statistic": "60"}, 0),
+    ],
+)
+def test_what_zap_noticed_about_its_own_scan_counts(insight: dict[str, Any], problems: int) -> None:
+    zap = {"@programName": "ZAP", "@version": "2.17.0", "created": "2026-10-12T10:00:00Z", "insights": [insight]}
+    report = as_json(zap | {"site": [{"@name": "https://shop.example.com", "alerts": []}]})
+    assert len(report.problems) == problems
+
+
+def test_a_run_that_did_not_start_is_no_clean_sarif() -> None:
+    clean = json.loads((DATA / "gitleaks-clean.sarif").read_text())
+    for invocation in (
+        {"executionSuccessful": True, "toolConfigurationNotifications": [{"level": "error"}]},
+        {"executionSuccessful": True, "processStartFailureMessage": "no such file"},
+        {"executionSuccessful": True, "exitSignalName": "SIGKILL"},
+    ):
+        clean["runs"][0]["invocations"] = [invocation]
+        assert len(as_json(clean).problems) == 1
+
+
+@pytest.mark.parametrize("name", ["osv-scanner", "dependency-check", "Snyk Container"])
+def test_scanners_of_dependencies_need_a_date_of_their_database(name: str) -> None:
+    report = as_json({"version": "2.1.0", "runs": [{"tool": {"driver": {"name": name}}, "results": []}]})
+    assert report.scope == {"vulnerabilities"}
+    assert "database" in report.lacks
+
+
+def test_a_server_of_trivy_names_its_database_and_a_repository_its_commit() -> None:
+    trivy = json.loads((DATA / "trivy-clean.json").read_text())
+    trivy["Trivy"] = {"Version": "0.74.0", "Server": {"VulnerabilityDB": {"UpdatedAt": "2026-11-29T06:00:00Z"}}}
+    trivy["Metadata"] = {"RepoURL": "https://git.example.com/shop", "Branch": "main", "Commit": "ab" * 20}
+    report = as_json(trivy)
+    assert (str(report.database), report.revision) == ("2026-11-29 06:00:00+00:00", "ab" * 20)
+
+
+def test_older_bandits_write_their_counts_with_a_point() -> None:
+    bandit = {
+        "generated_at": "2020-12-30T10:02:42Z",
+        "metrics": {"_totals": {"loc": 12.0, "SEVERITY.LOW": 0.0}},
+        "results": [],
+    }
+    assert (as_json(bandit).examined, as_json(bandit).filters) == (12, None)
