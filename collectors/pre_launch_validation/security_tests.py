@@ -120,7 +120,7 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
 
     @fetched
     async def images(self) -> list[tuple[PodSelection, dict[RunningImage, list[str]]]]:
-        """The images that the pods in `running` run."""
+        """The images that the pods in `running` run. Raises ProbeError where not all pods could be read."""
         client = self.client(Kubernetes)
         pods = await client.list(RUNNING)
         if "pods" in client.settings.selectors:
