@@ -46,6 +46,8 @@ from exporter.verdict import CRITICAL, INFO, WARNING, ProbeError, Reason, Result
 T = TypeVar("T")
 
 _CONNECTIONS = 8
+_TOGETHER = 100
+"""Most suites in one hello, as in those of one family."""
 _STAPLE_PAUSE = timedelta(seconds=2)
 _CLOSED_PAUSE = timedelta(seconds=0.3)
 _FAMILIES = {AddressFamily.ANY: AF_UNSPEC, AddressFamily.IPV4: AF_INET, AddressFamily.IPV6: AF_INET6}
@@ -112,7 +114,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
 
     async def _certificates(self, address: Address) -> certificates.Presented:
         """Each distinct chain that an address presents: in several looks, and to clients that take one kind of key alone."""
-        found = [await self._handshake(address)]
+        found = [await self._first_handshake(address)]
         unseen: ProbeError | None = None
         try:
             await self._look_again(address, found)
@@ -122,23 +124,43 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         chains = {one.sent: one for one in sorted(found, key=lambda one: bool(one.staple))}
         return certificates.Presented(tuple(chains.values()), unseen)
 
+    async def _first_handshake(self, address: Address) -> certificates.Served:
+        """What an address presents: where it refuses current clients, to those that take any curve. Raises ProbeError."""
+        try:
+            return await self._handshake(address)
+        except handshakes.NotServed as refusal:
+            if not refusal.explicit:
+                raise
+            shown = await self._first_flight(address, cipher_suites.ECDHE_ECDSA)
+            if not isinstance(shown, Flight) or not shown.certificates:
+                raise
+            return handshakes.read_certificates(shown.certificates, address)
+
     async def _look_again(self, address: Address, found: list[certificates.Served]) -> None:
         """Add to what was found what further looks show. Raises ProbeError."""
         found += [await self._handshake(address) for _ in range(self.target.looks - 1)]
         for keys in found[0].other_keys:
             found += await self._with_keys(address, keys)
+        for keys in (*found[0].other_keys, certificates.Keys.EDDSA):  # a server may speak TLS 1.3 alone
+            found += await self._with_keys(address, keys, tls_1_3=True)
         eddsa = await self._first_flight(address, cipher_suites.ECDHE_ECDSA, EDDSA)
         if isinstance(eddsa, Flight) and eddsa.certificates:
             found.append(handshakes.read_certificates(eddsa.certificates, address))
 
-    async def _with_keys(self, address: Address, keys: certificates.Keys) -> list[certificates.Served]:
+    async def _with_keys(
+        self, address: Address, keys: certificates.Keys, *, tls_1_3: bool = False
+    ) -> list[certificates.Served]:
         """The chain for this kind of key, if there is one. Raises ProbeError where a closed connection may have other reasons."""
         for pause in timedelta(0), _CLOSED_PAUSE:
             try:
-                return [await self._handshake(address, keys, pause)]
+                return [await self._handshake(address, keys, pause, tls_1_3=tls_1_3)]
             except handshakes.NotServed as refusal:
                 if refusal.explicit:
                     return []
+            except ProbeError as error:
+                if not tls_1_3 or error.reason is not Reason.MALFORMED:
+                    raise
+                return []  # it chose an older version, which was not offered
         # Closed twice: then it must still show what it showed before, or it is in trouble.
         return [await self._handshake(address, pause=_CLOSED_PAUSE)]
 
@@ -147,11 +169,15 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         address: Address,
         keys: certificates.Keys = certificates.Keys.ANY,
         pause: timedelta = timedelta(0),
+        *,
+        tls_1_3: bool = False,
     ) -> certificates.Served:
         name, starttls = self.target.expected_name, self.target.starttls
         async with self._turn(address):
             await asyncio.sleep(pause.total_seconds())
-            return await handshakes.handshake(address, name, timeout=self._timeout, keys=keys, starttls=starttls)
+            return await handshakes.handshake(
+                address, name, timeout=self._timeout, keys=keys, tls_1_3=tls_1_3, starttls=starttls
+            )
 
     async def _first_flight(
         self, address: Address, suites: Iterable[int], signatures: str = ALL_SIGNATURES
@@ -202,7 +228,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         if all(isinstance(answer, ProbeError) for answer in answers.values()):
             raise next(answer for answer in answers.values() if isinstance(answer, ProbeError))
         legacy = {version: (version, suites_for(version)) for version in LEGACY}
-        return answers | await self._confirmed(address, legacy, answers)
+        return answers | await self._confirmed(address, legacy, answers, often=True)
 
     @fetched
     async def weak_suites(self) -> Seen[WeakSuites]:
@@ -228,6 +254,8 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
             }
             unseen = {(version, ""): answer for version, answer in answers.items() if isinstance(answer, ProbeError)}
             found = await self._confirmed(address, offers, answers) | unseen
+            if not any(isinstance(answer, Accepted) for answer in found.values()):
+                found |= await self._weak_elsewhere(address, spoken)
             try:
                 group = await self._first_flight(address, cipher_suites.DHE)
             except ProbeError as error:
@@ -236,11 +264,41 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
 
         return await self._at_each_address(ask)
 
+    async def _weak_elsewhere(
+        self, address: Address, versions: Iterable[Version]
+    ) -> Mapping[tuple[Version, str], Answer | ProbeError]:
+        """The weak suites that one of several backends accepts: all families together are offered in as many `looks`."""
+        families = self.target.tls_policy.families
+        for version in sorted(versions):
+            every = tuple(
+                sorted({suite for suites in families.values() for suite in suites} & set(suites_for(version)))
+            )
+            for start in range(0, len(every), _TOGETHER):
+                answer = await self._offer_often(address, version, every[start : start + _TOGETHER])
+                if isinstance(answer, Accepted):
+                    family = next(name for name, suites in families.items() if answer.suite in suites)
+                    return {(version, family): answer}
+        return {}
+
     async def _offers(
-        self, address: Address, offers: Mapping[T, tuple[Version, tuple[int, ...]]]
+        self, address: Address, offers: Mapping[T, tuple[Version, tuple[int, ...]]], *, often: bool = False
     ) -> dict[T, Answer | ProbeError]:
-        """What an address answers to each offer, one after the other."""
-        return {key: await self._offer(address, version, suites) for key, (version, suites) in offers.items()}
+        """What an address answers to each offer, one after the other; `often`: in as many `looks`."""
+        ask = self._offer_often if often else self._offer
+        return {key: await ask(address, version, suites) for key, (version, suites) in offers.items()}
+
+    async def _offer_often(self, address: Address, version: Version, suites: Iterable[int]) -> Answer | ProbeError:
+        """What an address answers to an offer in several looks: that it accepts, in any, else the least certain answer."""
+        suites = tuple(suites)
+        least: Answer | ProbeError | None = None
+        for _ in range(self.target.looks):
+            answer = await self._offer(address, version, suites)
+            if isinstance(answer, Accepted):
+                return answer
+            if least is None or isinstance(answer, ProbeError) or (_is_doubtful(answer) and isinstance(least, Refused)):
+                least = answer
+        assert least is not None, "there is at least one look"
+        return least
 
     async def _offer(
         self, address: Address, version: Version, suites: Iterable[int], pause: timedelta = timedelta(0)
@@ -261,6 +319,8 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         address: Address,
         offers: Mapping[T, tuple[Version, tuple[int, ...]]],
         versions: Mapping[Version, Answer | ProbeError],
+        *,
+        often: bool = False,
     ) -> dict[T, Answer | ProbeError]:
         """What an address answers to each offer, where closing the connection counts as a refusal only if it is certain.
 
@@ -268,7 +328,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         So what was closed is offered twice more, when the server has had time to forget the connection before. Then, in the same
         way, it is offered what it accepted before: that it must still accept.
         """
-        answers = await self._offers(address, offers)
+        answers = await self._offers(address, offers, often=often)
         accepted = [version for version, answer in versions.items() if isinstance(answer, Accepted)]
         if not accepted:
             return answers
@@ -288,9 +348,13 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         return answers
 
     @fetched
-    async def pages(self) -> Seen[Pages]:
-        """What each address answers to a browser."""
-        return await self._at_each_address(self._pages)
+    async def pages(self) -> Seen[tuple[Pages, ...]]:
+        """What each address answers to a browser, in several looks: one backend of many may differ."""
+
+        async def ask(address: Address) -> tuple[Pages, ...]:
+            return tuple([await self._pages(address) for _ in range(self.target.looks)])
+
+        return await self._at_each_address(ask)
 
     async def _pages(self, address: Address) -> Pages:
         nowhere = f"/checklist-exporter-{secrets.token_hex(8)}"
@@ -316,10 +380,11 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
     async def certificates_valid(self) -> Result:
         """A certificate that has expired, is for another name or is not trusted turns every client away at once.
 
-        Every address of the endpoint is asked, by name (SNI), for its certificates: several times (`looks`), and with TLS 1.2 for
-        one of each kind of key (RSA, ECDSA, Ed25519). Each certificate up to the root must be valid now and for some time to come,
-        and acceptable for TLS servers; the server's own must be for the name, and trusted; keys have at least 2048 bits (RSA) or
-        256 bits (elliptic curves) and no signature uses SHA-1 or MD5.
+        Every address of the endpoint is asked, by name (SNI), for its certificates: several times (`looks`), and in TLS 1.2 and 1.3
+        for one of each kind of key (RSA, ECDSA, Ed25519). Each certificate up to the root must be valid now and for some time to
+        come, and acceptable for TLS servers; the server's own must be for the name, and trusted; keys have at least 2048 bits (RSA)
+        or 256 bits (on P-256, P-384, P-521, Ed25519 or Ed448) and no signature uses SHA-1 or MD5. Unless `https` is false, what
+        Chrome or Firefox refuses is a warning.
 
         To fix it, renew the certificate, reload every replica, and have the renewal automated and its failures alerted.
         """
@@ -349,8 +414,8 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
     async def tls_1_2_enforced(self) -> Result:
         """Versions before TLS 1.2 are broken and deprecated (RFC 8996); whoever still accepts them can be forced to use them.
 
-        SSL 3, TLS 1.0 and TLS 1.1 are offered one by one, with every cipher suite they had; the server must refuse, with an alert
-        or by closing the connection, and must agree to TLS 1.2 or 1.3 when asked in the same way.
+        SSL 3, TLS 1.0 and TLS 1.1 are offered one by one, in several `looks`, with every cipher suite they had; the server must
+        refuse, with an alert or by closing the connection, and must agree to TLS 1.2 or 1.3 when asked in the same way.
 
         To fix it, set the lowest version (nginx: ssl_protocols TLSv1.2 TLSv1.3).
         """
@@ -361,8 +426,8 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         """A weak cipher suite that a server accepts can be read, forged or forced upon others.
 
         Each family of weak suites is offered alone, in each version that the server speaks, and must be refused: NULL, anonymous,
-        EXPORT, RC4, DES and 3DES; with `tls_policy: strict` also RSA key exchange and CBC with SHA-1. A Diffie-Hellman group of
-        less than 2048 bits is a warning.
+        EXPORT, RC4, DES and 3DES; with `tls_policy: strict` also RSA key exchange and CBC with SHA-1. Then all are offered together
+        in several `looks`. A Diffie-Hellman group of less than 2048 bits is a warning, one of less than 1024 bits fails.
 
         To fix it, use the intermediate configuration that Mozilla publishes for your server.
         """
@@ -372,7 +437,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
     async def hsts_configured(self) -> Result:
         """Without Strict-Transport-Security (RFC 6797) the first request of a browser may go, and stay, unencrypted.
 
-        The header is read over https, as browsers do, on the first page and on one that does not exist, with its max-age; with
+        The header is read over https, as browsers do, in several `looks` on the first page and on one that does not exist; with
         `http_port` the plain port must redirect both to https. A target with `https: false` is declared to serve no browsers.
 
         To fix it, send it on every reply (nginx: add_header … always).
@@ -382,7 +447,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
             return ok(
                 f"{self.target.endpoint} is declared not to serve HTTP ({declared}), so HSTS has no meaning for it."
             )
-        return everywhere(await self.pages(), lambda pages: judge_hsts(self.target, pages))
+        return everywhere(await self.pages(), lambda looks: judge_hsts(self.target, looks))
 
     @item("OCSP stapling is enabled", severity=INFO, needs=("targets",))
     async def ocsp_stapling_enabled(self) -> Result:

@@ -45,16 +45,20 @@ def tlslite_server(
     exchanges: Sequence[str] | None = None,
     anonymous: bool = False,
     secure_renegotiation: bool = True,
+    group: tuple[int, int] | None = None,
 ) -> Iterator[int]:
     """Serve TLS in these versions with these ciphers (tlslite's names) on a loopback port, which is given.
 
-    Without ``secure_renegotiation`` it does not answer that extension, as servers from before RFC 5746.
+    Without ``secure_renegotiation`` it does not answer that extension, as servers from before RFC 5746. ``group`` are generator and
+    prime of its Diffie-Hellman group.
     """
     settings = HandshakeSettings()
     settings.minVersion, settings.maxVersion = oldest, newest
     settings.versions = [version for version in [*settings.versions, SSL_3] if oldest <= version <= newest]
     settings.cipherNames = list(ciphers)
     settings.macNames = ["sha", "sha256", "sha384", "md5", "aead"]
+    if group:
+        settings.dhParams = group
     if exchanges:
         settings.keyExchangeNames = list(exchanges)
     chain = X509CertChain()

@@ -35,6 +35,10 @@ MODERN = (Version.TLS_1_2, Version.TLS_1_3)
 STAPLE_TRIES = 3
 _MIN_RSA_BITS, _MIN_EC_BITS = 2048, 256  # CA/Browser Forum Baseline Requirements §6.1.5
 _MIN_DH_BITS = 2048  # RFC 9325 §4.4
+_BROKEN_DH_BITS = 1024  # below it no current client connects, and one that does can be read
+_CURVES = ("secp256r1", "secp384r1", "secp521r1")
+"""Those that clients of TLS accept for certificates by default."""
+_EDDSA = (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)
 _STAPLE_SHARE = 0.1  # a responder renews a response long before this part of its life is left
 
 
@@ -88,7 +92,13 @@ def judge_certificates(
 ) -> Result:
     """Whether the certificates that one address presents are accepted now, and for long enough."""
     kinds = _kinds(all_served)
-    return _all([_judge_certificate(target, served, kinds[served.leaf], roots, now) for served in all_served])
+    judged = [_judge_certificate(target, served, kinds[served.leaf], roots, now) for served in all_served]
+    if target.serves_https and all(isinstance(served.leaf.public_key(), _EDDSA) for served in all_served):
+        kind = certificates.kind_of_key(all_served[0].leaf)
+        judged.append(
+            warning(f"{target.endpoint} presents only certificates with {kind} keys, which browsers do not accept.")
+        )
+    return _all(judged)
 
 
 def _kinds(all_served: Sequence[certificates.Served]) -> Mapping[x509.Certificate, str]:
@@ -139,9 +149,14 @@ def _certificate_problems(
             f"{title} of {target.endpoint} has a key usage without digital signatures, by which it would have to prove itself in "
             "TLS 1.3 and in every suite with forward secrecy: Chrome refuses it."
         )
+    if target.serves_https and certificates.is_authority(served.leaf):
+        yield warning(
+            f"{title} of {target.endpoint} is one of an authority (CA:TRUE): Firefox refuses it for a server."
+        )
     for certificate, subject in subjects.items():
         yield from _date_problems(subject, certificate, target, now)
-        yield from _strength_problems(subject, certificate)
+        is_root = certificate == path[-1] and certificate.issuer == certificate.subject
+        yield from _strength_problems(subject, certificate, is_root=is_root)
     for certificate in served.sent:
         end = certificate.not_valid_after_utc
         if certificate not in path and end <= now:
@@ -163,7 +178,7 @@ def _date_problems(subject: str, certificate: x509.Certificate, target: TlsTarge
         yield failed(summary, reason=Reason.LIMIT) if left < critical else warning(summary)
 
 
-def _strength_problems(subject: str, certificate: x509.Certificate) -> Iterator[Result]:
+def _strength_problems(subject: str, certificate: x509.Certificate, *, is_root: bool) -> Iterator[Result]:
     key = certificate.public_key()
     match key:
         case rsa.RSAPublicKey() if key.key_size < _MIN_RSA_BITS:
@@ -175,13 +190,18 @@ def _strength_problems(subject: str, certificate: x509.Certificate) -> Iterator[
                 f"{subject} has an elliptic-curve key of {key.key_size} bits (limit {_MIN_EC_BITS}).",
                 reason=Reason.LIMIT,
             )
+        case ec.EllipticCurvePublicKey() if key.curve.name not in _CURVES:
+            yield failed(
+                f"{subject} has a key on the curve {key.curve.name}, which TLS clients do not accept by default.",
+                reason=Reason.MISCONFIGURED,
+            )
         case rsa.RSAPublicKey() | ec.EllipticCurvePublicKey() | ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
             pass
         case _:
             yield failed(f"{subject} has a key that is neither RSA nor on an elliptic curve.")
     digest = certificate.signature_hash_algorithm
     # Nobody verifies the signature of a root under itself: it proves nothing.
-    if isinstance(digest, hashes.SHA1 | hashes.MD5) and certificate.issuer != certificate.subject:
+    if isinstance(digest, hashes.SHA1 | hashes.MD5) and not is_root:
         yield failed(f"{subject} is signed with {digest.name.upper()}.")
 
 
@@ -265,12 +285,21 @@ def _suite_problems(
     for answer in answers.values():
         if isinstance(answer, ProbeError):
             yield unobserved(answer)
-    if dh_bits is not None and dh_bits < _MIN_DH_BITS:
+    if dh_bits is not None and dh_bits < _BROKEN_DH_BITS:
+        yield failed(
+            f"{target.endpoint} accepts DHE with a group of {dh_bits} bits, which can be broken (limit {_MIN_DH_BITS}).",
+            reason=Reason.LIMIT,
+        )
+    elif dh_bits is not None and dh_bits < _MIN_DH_BITS:
         yield warning(f"{target.endpoint} accepts DHE with a group of {dh_bits} bits (limit {_MIN_DH_BITS}).")
 
 
-def judge_hsts(target: TlsTarget, pages: Pages) -> Result:
-    """Whether one address sends HSTS with every reply, and leads plain HTTP to https."""
+def judge_hsts(target: TlsTarget, looks: Sequence[Pages]) -> Result:
+    """Whether one address sends HSTS with every reply in every look, and leads plain HTTP to https."""
+    return _all([_judge_pages(target, pages) for pages in looks])
+
+
+def _judge_pages(target: TlsTarget, pages: Pages) -> Result:
     results = [
         _judge_hsts_header(target, pages.first, "its first page"),
         _judge_hsts_header(target, pages.missing, f"a page that does not exist (status {pages.missing.status})"),

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from OpenSSL import SSL
 
 from exporter.verdict import Reason, Status
 from tests.collectors.network_and_security.test_tls_certificates import HSTS, MODERN, NAME, look, look_at
@@ -309,6 +311,136 @@ async def test_one_backend_of_three_has_the_old_certificate(folder: Path, good: 
     assert "expired on" in result.summary
 
 
+@contextmanager
+def balanced(port: int, blocks: str, backends: list[int]) -> Iterator[None]:
+    """HAProxy at a port, before these server blocks of nginx: each connection goes to the next one."""
+    servers = "\n".join(f"  server s{at} {LOOPBACK}:{at}" for at in backends)
+    balancer = f"listen all\n  bind {LOOPBACK}:{port}\n  balance roundrobin\n{servers}\n"
+    with nginx(blocks, port=backends[0]), haproxy(balancer, port=port):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("item", "configured", "reported"),
+    [
+        ("tls_1_2_enforced", "ssl_protocols TLSv1 TLSv1.2; ssl_ciphers ALL:@SECLEVEL=0;", "accepts TLS 1.0"),
+        (
+            "strong_ciphers_configured",
+            "ssl_protocols TLSv1.2; ssl_ciphers ECDHE-RSA-AES128-GCM-SHA256:NULL-SHA256:@SECLEVEL=0;",
+            "NULL encryption (TLS_RSA_WITH_NULL_SHA256)",
+        ),
+        ("hsts_configured", f"{MODERN} add_header X-Other 'no HSTS' always;", "sends no Strict-Transport-Security"),
+    ],
+)
+@pytest.mark.parametrize("first", range(3))
+async def test_one_backend_of_three_is_an_old_one(
+    folder: Path, rsa_leaf: Issued, item: str, configured: str, reported: str, first: int
+) -> None:
+    port, backends = free_port(), [free_port() for _ in range(3)]
+    files = rsa_leaf.write(folder, "leaf")
+    blocks = "".join(
+        server_block(at, files, extra=configured if number == 1 else MODERN + HSTS)
+        for number, at in enumerate(backends)
+    )
+    with balanced(port, blocks, backends[first:] + backends[:first]):
+        result = await look_at(item, port, folder)
+    assert result.status is Status.FAILED, result.summary
+    assert reported in result.summary
+
+
+async def test_a_second_certificate_of_a_server_that_speaks_tls_1_3_alone(folder: Path, good: Issued) -> None:
+    port = free_port()
+    old = intermediate().issue(NAME, kind="rsa", days=-2, age=90)
+    files = [good.write(folder, "good"), old.write(folder, "old")]
+    with nginx(server_block(port, files, extra="ssl_protocols TLSv1.3;"), port=port):
+        assert "Verify return code: 0" in await s_client(port, "-CAfile", folder / "ca.pem")
+        only_rsa = ("-CAfile", folder / "ca.pem", "-sigalgs", "RSA-PSS+SHA256")
+        assert "Verify return code: 10" in await s_client(port, *only_rsa)
+        result = await look_at("certificates_valid", port, folder)
+    assert result.status is Status.FAILED, result.summary
+    assert f"{NAME} (RSA) of {LOOPBACK}:{port} expired on" in result.summary
+
+
+@pytest.mark.parametrize(
+    ("curve", "reported"),
+    [
+        (ec.SECP224R1(), "has an elliptic-curve key of 224 bits (limit 256)."),
+        (ec.BrainpoolP256R1(), "has a key on the curve brainpoolP256r1, which TLS clients do not accept by default."),
+        (ec.SECP256K1(), "has a key on the curve secp256k1, which TLS clients do not accept by default."),
+    ],
+)
+async def test_a_certificate_on_a_curve_that_no_client_takes(
+    folder: Path, curve: ec.EllipticCurve, reported: str
+) -> None:
+    port, leaf = free_port(), intermediate().issue(NAME, key=ec.generate_private_key(curve))
+    with nginx(server_block(port, leaf.write(folder, "leaf"), extra=MODERN), port=port):
+        assert "Cipher is (NONE)" in await s_client(port, "-CAfile", folder / "ca.pem"), "no usual client connects"
+        result = await look_at("certificates_valid", port, folder)
+    assert result.status is Status.FAILED, result.summary
+    assert reported in result.summary
+
+
+async def test_what_openssl_takes_and_browsers_do_not_is_a_warning(folder: Path) -> None:
+    port, other = free_port(), free_port()
+    eddsa = intermediate().issue(NAME, kind="ed25519").write(folder, "ed25519")
+    own = intermediate().issue(NAME, extensions=[x509.BasicConstraints(ca=True, path_length=None)]).write(folder, "own")
+    with nginx(server_block(port, eddsa, extra=MODERN) + server_block(other, own, extra=MODERN), port=port):
+        for at in port, other:
+            assert "Verify return code: 0" in await s_client(at, "-CAfile", folder / "ca.pem")
+        keys = await look_at("certificates_valid", port, folder)
+        authority_s = await look_at("certificates_valid", other, folder)
+        internal = [await look_at("certificates_valid", at, folder, https=False) for at in (port, other)]
+    assert (keys.status, keys.summary) == (
+        Status.WARNING,
+        f"{LOOPBACK}:{port} presents only certificates with Ed25519 keys, which browsers do not accept.",
+    )
+    assert authority_s.status is Status.WARNING
+    assert "is one of an authority (CA:TRUE): Firefox refuses it for a server." in authority_s.summary
+    assert {result.status for result in internal} == {Status.OK}
+
+
+@contextmanager
+def hybrid_server(files: tuple[Path, Path]) -> Iterator[int]:
+    """A server that agrees on keys by ML-KEM with X25519 alone, as OpenSSL since 3.5 can."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.use_certificate_chain_file(str(files[0]))
+    context.use_privatekey_file(str(files[1]))
+    assert SSL._lib.SSL_CTX_set1_curves_list(context._context, b"X25519MLKEM768") == 1  # type: ignore[attr-defined]
+    with socket.create_server((LOOPBACK, 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    accepted, _ = listener.accept()
+                except OSError:
+                    return
+                accepted.settimeout(10)
+                connection = SSL.Connection(context, accepted)
+                connection.set_accept_state()
+                accepted.setblocking(True)
+                with suppress(SSL.Error, OSError):
+                    connection.do_handshake()
+                    connection.recv(1)
+                accepted.close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+async def test_a_server_that_takes_hybrid_groups_alone_is_understood(folder: Path, good: Issued) -> None:
+    with hybrid_server(good.write(folder, "good")) as port:
+        assert "Cipher is (NONE)" in await s_client(port, "-groups", "X25519"), "clients without ML-KEM are refused"
+        seen = await look(
+            port, folder, "certificates_valid", "chain_complete", "tls_1_2_enforced", "strong_ciphers_configured"
+        )
+    assert {result.status for result in seen.values()} == {Status.OK}, seen
+
+
 async def test_what_was_seen_counts_when_a_later_look_fails(folder: Path) -> None:
     port, count = free_port(), 0
     old = intermediate().issue(NAME, days=-2, age=90).write(folder, "old")
@@ -419,6 +551,18 @@ async def test_a_small_group_of_diffie_hellman(folder: Path, rsa_leaf: Issued) -
             result = await look_at("strong_ciphers_configured", port, folder)
         assert result.status is status, result.summary
     assert "group" not in result.summary
+
+
+@pytest.mark.parametrize("bits", [512, 768])
+async def test_a_group_of_diffie_hellman_that_can_be_broken(folder: Path, rsa_leaf: Issued, bits: int) -> None:
+    prime = int(openssl("prime", "-generate", "-bits", str(bits)))
+    with tlslite_server(rsa_leaf, exchanges=("dhe_rsa",), group=(2, prime)) as port:
+        weakest = ("-tls1_2", "-cipher", "DHE:@SECLEVEL=0")
+        refused = "dh key too small" in await s_client(port, "-tls1_2", "-cipher", "DHE")
+        assert refused or f"DH, {bits} bits" in await s_client(port, *weakest)
+        result = await look_at("strong_ciphers_configured", port, folder)
+    assert result.status is Status.FAILED, result.summary
+    assert f"accepts DHE with a group of {bits} bits, which can be broken (limit 2048)." in result.summary
 
 
 # Staples

@@ -49,7 +49,9 @@ _SERVER_NAME, _GROUPS, _POINT_FORMATS, _SIGNATURES, _MASTER_SECRET, _VERSIONS, _
 _SECURE_RENEGOTIATION = 0x00FF  # a pseudo suite; some servers talk to nobody who does not offer it (RFC 5746)
 _X25519 = 0x001D
 _CURVES = "001d 0017 0018 0019 001e"  # X25519, the NIST curves, X448
-_OLD_CURVES = "001a 001b 001c 0016"  # Brainpool's and secp256k1
+_OLD_CURVES = "001a 001b 001c 0016 0015 0013"  # Brainpool's, secp256k1, P-224 and P-192
+#: ML-KEM with X25519, P-256 or P-384: current clients offer it, and some servers take nothing else.
+_HYBRIDS = "11ec 11eb 11ed"
 #: Groups of finite field Diffie-Hellman. Before TLS 1.3 a server would use them instead of a weak group of its own (RFC 7919).
 _FFDHE = "0100 0101 0102"
 _WARNING, _FATAL = 1, 2
@@ -96,7 +98,7 @@ def _extensions(version: Version, server_name: str, signatures: str) -> Iterator
     if not is_ip(server_name):
         yield _extension(_SERVER_NAME, _sized(2, b"\0" + _sized(2, server_name.encode("ascii"))))
     yield _extension(
-        _GROUPS, _sized(2, bytes.fromhex(_CURVES + (_FFDHE if version is Version.TLS_1_3 else _OLD_CURVES)))
+        _GROUPS, _sized(2, bytes.fromhex(_CURVES + (_HYBRIDS + _FFDHE if version is Version.TLS_1_3 else _OLD_CURVES)))
     )
     yield _extension(_POINT_FORMATS, _sized(1, b"\0"))
     if version < Version.TLS_1_3:

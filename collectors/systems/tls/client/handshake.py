@@ -50,18 +50,38 @@ class NotServed(ProbeError):
     explicit = False
 
 
+_SIGNATURES = {
+    Keys.RSA: b"rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:"
+    b"rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512",
+    Keys.ECDSA: b"ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ecdsa_secp521r1_sha512",
+    Keys.EDDSA: b"ed25519:ed448",
+}
+
+
 @functools.cache
-def _client_context(keys: Keys) -> SSL.Context:
-    """A context that refuses nothing by itself, so that what is wrong with a server can be seen."""
+def _client_context(keys: Keys, *, tls_1_3: bool = False) -> SSL.Context:
+    """A context that refuses nothing by itself, so that what is wrong with a server can be seen.
+
+    One for a kind of key is for TLS 1.2 at most, or for TLS 1.3 alone.
+    """
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_verify(SSL.VERIFY_NONE)
     context.set_min_proto_version(SSL.TLS1_VERSION)
-    if keys is not Keys.ANY:  # from TLS 1.3 on, suites no longer say which kind of certificate is wanted
+    if tls_1_3:  # from TLS 1.3 on, signatures and no longer suites say which kind of certificate is wanted
+        context.set_min_proto_version(SSL.TLS1_3_VERSION)
+        _offer_signatures(context, _SIGNATURES[keys])
+    elif keys is not Keys.ANY:
         context.set_max_proto_version(SSL.TLS1_2_VERSION)
-    context.set_cipher_list(f"{keys}:!aNULL:!eNULL:@SECLEVEL=0".encode())
+    context.set_cipher_list(f"{Keys.ANY if tls_1_3 else keys}:!aNULL:!eNULL:@SECLEVEL=0".encode())
     context.set_options(SSL.OP_LEGACY_SERVER_CONNECT)  # browsers connect to servers without RFC 5746, too
     context.set_ocsp_client_callback(_keep_staple)
     return context
+
+
+def _offer_signatures(context: SSL.Context, signatures: bytes) -> None:
+    """Offer these signature algorithms alone, for which pyOpenSSL has no method of its own."""
+    if SSL._lib.SSL_CTX_set1_sigalgs_list(context._context, signatures) != 1:  # type: ignore[attr-defined]
+        raise ProbeError(f"OpenSSL knows none of the signatures {signatures.decode()}.", Reason.NOT_CONFIGURED)
 
 
 def _keep_staple(connection: SSL.Connection, staple: bytes, _data: None) -> bool:
@@ -74,14 +94,21 @@ def _keep_staple(connection: SSL.Connection, staple: bytes, _data: None) -> bool
     lambda served: counted(len(served.sent), "certificate"),
 )
 async def handshake(
-    address: Address, server_name: str, *, timeout: float, keys: Keys = Keys.ANY, starttls: StartTls | None = None
+    address: Address,
+    server_name: str,
+    *,
+    timeout: float,
+    keys: Keys = Keys.ANY,
+    tls_1_3: bool = False,
+    starttls: StartTls | None = None,
 ) -> Served:
     """What the server at an address presents to a client that asks for `server_name`, within `timeout` seconds.
 
-    Nothing is verified. Raises NotServed when the server does not agree to a handshake, ProbeError when it is unreachable, silent
-    or answers something else.
+    A client that takes one kind of `keys` speaks TLS 1.2 at most, or with `tls_1_3` that alone. Nothing is
+    verified. Raises NotServed when the server does not agree to a handshake, ProbeError when it is unreachable, silent or answers
+    something else.
     """
-    connection = SSL.Connection(_client_context(keys))
+    connection = SSL.Connection(_client_context(keys, tls_1_3=tls_1_3))
     connection.set_connect_state()
     connection.request_ocsp()
     if not is_ip(server_name):

@@ -21,6 +21,7 @@ __all__ = [
     "Roots",
     "Served",
     "Untrusted",
+    "is_authority",
     "kind_of_key",
     "lacks_signatures",
     "matches",
@@ -41,11 +42,15 @@ ExtensionT = TypeVar("ExtensionT", bound=x509.ExtensionType)
 
 
 class Keys(StrEnum):
-    """Which certificate to ask a server for: it may have one per kind of key, and shows each only to clients that take no other."""
+    """Which certificate to ask a server for: it may have one per kind of key, and shows each only to clients that take no other.
+
+    EdDSA is asked for by signatures alone.
+    """
 
     ANY = "ALL"
     RSA = "aRSA"
     ECDSA = "aECDSA"
+    EDDSA = "aEdDSA"
 
 
 _KINDS = {PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5: Keys.RSA, PublicKeyAlgorithmOID.EC_PUBLIC_KEY: Keys.ECDSA}
@@ -158,6 +163,12 @@ def lacks_signatures(certificate: x509.Certificate) -> bool:
     """Whether a server's own certificate has a key usage that leaves out digital signatures (RFC 8446 §4.4.2.2)."""
     usage = _extension(certificate, x509.KeyUsage)
     return usage is not None and not usage.digital_signature
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether a certificate says that it is one of an authority, which may sign others."""
+    constraints = _extension(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
 
 
 def _netscape_server(certificate: x509.Certificate) -> bool:

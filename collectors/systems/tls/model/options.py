@@ -97,7 +97,8 @@ class TlsLimits(Options):
         3,
         ge=1,
         le=20,
-        description="How often each address is asked for its certificate in a run: behind a balancer one backend may differ.",
+        description="How often each address is asked for its certificate, old versions, weak suites and pages in a run: behind a "
+        "balancer one backend may differ.",
     )
     connection_timeout: Duration = Field(
         timedelta(seconds=3), gt=timedelta(0), description="How long one connection may take to answer."

@@ -142,6 +142,16 @@ def test_a_signature_with_sha_1(roots: certificates.Roots) -> None:
     assert "is signed with SHA1." in result.summary
 
 
+def test_an_authority_under_its_own_former_key_is_no_root(roots: certificates.Roots) -> None:
+    """Its issuer has its own name, as that of a root, and clients verify the signature."""
+    renewed = intermediate().intermediate("Test Intermediate").signed_with_sha1()
+    assert renewed.certificate.issuer == renewed.certificate.subject
+    result = judge(roots, renewed.issue(NAME), renewed, intermediate())
+    assert result.status is Status.FAILED
+    assert "Certificate Test Intermediate of" in result.summary
+    assert "is signed with SHA1." in result.summary
+
+
 def test_several_names(roots: certificates.Roots) -> None:
     many = intermediate().issue("a.example.com", "b.example.com", "c.example.com", "d.example.com")
     assert (
@@ -238,7 +248,7 @@ def test_only_the_first_hsts_header_counts() -> None:
         [("Strict-Transport-Security", "max-age=1"), ("Strict-Transport-Security", "max-age=31536000")]
     )
     both = replace(reply(), headers=headers)
-    assert judge_hsts(TARGET, Pages(both, both)).status is Status.FAILED
+    assert judge_hsts(TARGET, [Pages(both, both)]).status is Status.FAILED
 
 
 @pytest.mark.parametrize(
@@ -257,7 +267,7 @@ def test_only_the_first_hsts_header_counts() -> None:
 )
 def test_redirects(plain: Reply, status: Status) -> None:
     good = reply(strict_transport_security="max-age=63072000")
-    assert judge_hsts(TARGET, Pages(good, good, (plain,))).status is status
+    assert judge_hsts(TARGET, [Pages(good, good, (plain,))]).status is status
 
 
 def test_a_staple_of_a_certificate_that_is_its_own_issuer(tmp_path: Path) -> None:
@@ -288,4 +298,4 @@ def test_lengths_of_time() -> None:
     short = TARGET.model_copy(update={"hsts_min_age": timedelta(days=1)})
     for seconds, told in ((3600, "1 hour"), (120, "2 minutes"), (1, "1 second")):
         header = reply(strict_transport_security=f"max-age={seconds}")
-        assert f"holds for {told} (limit 1d)" in judge_hsts(short, Pages(header, header)).summary
+        assert f"holds for {told} (limit 1d)" in judge_hsts(short, [Pages(header, header)]).summary

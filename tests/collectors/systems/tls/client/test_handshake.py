@@ -113,9 +113,15 @@ def test_names_are_resolved_to_each_address_once() -> None:
 
 
 def test_a_context_is_made_once_per_kind_of_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    contexts = {handshakes._client_context(keys) for keys in certificates.Keys}
+    def contexts() -> set[SSL.Context]:
+        *before, only_since = certificates.Keys
+        older = {handshakes._client_context(keys) for keys in before}
+        return older | {handshakes._client_context(keys, tls_1_3=True) for keys in (*before[1:], only_since)}
+
+    first = contexts()
     monkeypatch.setattr(SSL, "Context", None)
-    assert {handshakes._client_context(keys) for keys in certificates.Keys} == contexts
+    assert contexts() == first
+    assert len(first) == 6
 
 
 def test_roots_are_read_once_until_the_file_changes(folder: Path) -> None:
