@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -30,20 +29,11 @@ from collectors.systems.blackbox.judge import (
     untried_egress_problems,
 )
 from collectors.systems.blackbox.model import Canary, CanaryPods, Guarded, Tried
-from collectors.systems.entrances.judge import entrance_problems, mapped_ports, mapped_problems
-from collectors.systems.entrances.model import (
-    CONTROLLERS,
-    TCP_MAP_NAMES,
-    TCP_MAPS,
-    TRAEFIK_ROUTES,
-    Entrance,
-    addresses_of,
-    by_ingress,
-    by_route,
-    by_traefik,
-)
-from collectors.systems.exposure.judge import exposed_services, opened_problems
-from collectors.systems.exposure.model import STORE_PODS, Exposed, StoreServices, hostnames
+from collectors.systems.entrances.client import READ_KINDS, fetch_entrances
+from collectors.systems.entrances.judge import entrance_problems, mapped_ports, mapped_problems, with_other_names
+from collectors.systems.entrances.model.controllers import TCP_MAP_NAMES, TCP_MAPS
+from collectors.systems.exposure.judge import exposed_by_hand, exposed_services, opened_problems
+from collectors.systems.exposure.model import STORE_ENDPOINTS, STORE_PODS, StoreServices, hostnames
 from collectors.systems.gateway import client as gateways
 from collectors.systems.gateway.judge import edge_problems, lapse_problems, limit_problems, route_problems, served
 from collectors.systems.gateway.model import Edge, Gateway, Limit, Route
@@ -58,15 +48,9 @@ from collectors.systems.kubernetes.judge.scope import (
 )
 from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.kinds import (
-    GATEWAYS,
-    HTTP_ROUTES,
-    INGRESSES,
     NAMESPACES,
-    OTHER_ROUTES,
     SERVICES,
 )
-from collectors.systems.kubernetes.model.objects import Route as KubernetesRoute
-from collectors.systems.kubernetes.model.objects import Service
 from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_get, may_list
 from collectors.systems.linkerd.judge import judge_linkerd
 from collectors.systems.linkerd.model import (
@@ -106,17 +90,7 @@ from exporter.words import counted, listed
 
 T = TypeVar("T")
 
-_STORES = may_list(
-    NAMESPACES,
-    SERVICES,
-    STORE_PODS,
-    INGRESSES,
-    GATEWAYS,
-    HTTP_ROUTES,
-    *(versions[0] for versions in OTHER_ROUTES),
-    *TRAEFIK_ROUTES.values(),
-    option="stores",
-)
+_STORES = may_list(NAMESPACES, SERVICES, STORE_PODS, STORE_ENDPOINTS, *READ_KINDS, option="stores")
 _TCP_SERVICES = may_get(TCP_MAPS, *TCP_MAP_NAMES, namespace="ingress-nginx", option="stores")
 _MESH = may_list(NAMESPACES, MESH_PODS, PEER_AUTHENTICATIONS[0], DESTINATION_RULES[0], option="mesh")
 
@@ -158,15 +132,6 @@ class NetworkSecuritySettings(SectionSettings):
     linkerd: LinkerdOptions | None = Field(None, description="The service mesh, where that is Linkerd.")
 
 
-@dataclass(frozen=True, slots=True)
-class Entered:
-    """What leads from outside to Services, the ports of ingress controllers that lead to data stores, and what is wrong."""
-
-    entrances: Sequence[Entrance]
-    ports: Mapping[str, tuple[Service, list[Exposed]]]
-    problems: Sequence[Result]
-
-
 class NetworkSecurity(Collector[NetworkSecuritySettings, NoTarget]):
     """Tries connections from where attackers and users are."""
 
@@ -204,8 +169,8 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
         With `security_groups`, no security group of AWS that a network interface has may let the internet in on its ports, also by
         ranges that are the internet only together, and by prefix lists. With `stores`, no Service of a data store may be opened by
         a load balancer with a public address that takes connections from everywhere, by a node port or by externalIPs, none of
-        its pods may take a port of its node, and no Ingress, route of the Gateway API or of Traefik, and no map of TCP ports of an
-        ingress controller may lead to it from a public address.
+        its pods may take a port of its node, and nothing may lead to it from a public address: no Ingress, no route of the Gateway
+        API, of Istio or of an ingress controller, and no map of TCP ports.
 
         How to fix it: deny by default, and allow only what is published.
         """
@@ -253,48 +218,24 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
         client = self.client(Kubernetes)
         scope = demand_namespaces(options.of((await client.list(NAMESPACES)).items, client.settings.namespaces))
         pods = scope.within((await client.list(STORE_PODS)).items)
-        services = exposed_services(scope.within((await client.list(SERVICES)).items), pods, options)
-        found = await self._entered(services)
-        opened = {**services, **found.ports} if services else services
+        found = await fetch_entrances(client)
+        services = exposed_services(scope.within(found.services), pods, options)
+        try:
+            written = (await client.list(STORE_ENDPOINTS)).items
+            services |= exposed_by_hand(found.services, written, pods, options)
+        except ProbeError as why:
+            found.unread.append(why)
+        known = with_other_names(services, found.services)
+        opened = (
+            {**services, **mapped_ports(found.controllers, found.maps, found.services, known)} if services else services
+        )
         names = {name: port.port.port for service, (port, *_) in opened.values() for name in hostnames(service)}
         names |= {name: 443 for one in found.entrances for name in one.addresses if not _is_address(name)}
         resolved = {name: await _resolved(name, port) for name, port in names.items()}
-        judged = [*opened_problems(opened, pods, options, resolved), *found.problems]
-        judged += entrance_problems(found.entrances, services, resolved)
+        judged = [*map(unobserved, found.unread), *opened_problems(opened, pods, options, resolved)]
+        judged += mapped_problems(found.controllers, found.maps, found.services, known)
+        judged += entrance_problems(found.entrances, known, resolved)
         return [*judged, *scope_problems(scope)], len(services)
-
-    async def _entered(self, stores: Mapping[str, tuple[Service, list[Exposed]]]) -> Entered:
-        """What leads from outside to Services; what could not be read is among the problems."""
-        client = self.client(Kubernetes)
-        problems: list[Result] = []
-
-        async def every(*kinds: Kind[T]) -> Sequence[T]:
-            try:
-                return await self._in_any_version(*kinds) or ()
-            except ProbeError as why:
-                problems.append(unobserved(why))
-                return ()
-
-        gateways = {one.path: one for one in await every(GATEWAYS)}
-        entrances = [entrance for one in await every(INGRESSES) for entrance in by_ingress(one)]
-        routes: list[KubernetesRoute] = [*await every(HTTP_ROUTES)]
-        for versions in OTHER_ROUTES:
-            routes += await every(*versions)
-        entrances += [entrance for one in routes for entrance in by_route(one, gateways)]
-        services, controllers = (await client.list(SERVICES)).items, (await client.list(CONTROLLERS)).items
-        traefik = addresses_of((one for one in controllers if one.is_traefik), services)
-        for name, kind in TRAEFIK_ROUTES.items():
-            entrances += [entrance for one in await every(kind) for entrance in by_traefik(name, one, traefik)]
-        maps = {}
-        for path in dict.fromkeys(path for controller in controllers for path in controller.maps):
-            place, _, name = path.partition("/")
-            try:
-                if read := await client.read(TCP_MAPS, name, place):
-                    maps[path] = read[0]
-            except ProbeError as why:
-                problems.append(unobserved(why))
-        problems += mapped_problems(controllers, maps, services, stores)
-        return Entered(entrances, mapped_ports(controllers, maps, services, stores), problems)
 
     async def _firewall(self, host: Guarded) -> list[Result]:
         """What is wrong with the ports of a host, at every address that it has. Raises ProbeError where nobody says."""

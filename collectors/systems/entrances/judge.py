@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from collectors.systems.entrances.model import Controller, Entrance, TcpMap, mapped, ports_for
+from collectors.systems.entrances.model.controllers import Controller, TcpMap, mapped, ports_for
+from collectors.systems.entrances.model.entrances import Entrance, followed
 from collectors.systems.exposure.model import Exposed, is_internal
 from collectors.systems.kubernetes.model.objects import Service
 from exporter.verdict import ProbeError, Reason, Result, failed, unobserved, warning
 from exporter.words import listed
 
-__all__ = ["entrance_problems", "mapped_ports", "mapped_problems"]
+__all__ = ["entrance_problems", "mapped_ports", "mapped_problems", "with_other_names"]
 
 Stores = Mapping[str, tuple[Service, Sequence[Exposed]]]
 """The Services of data stores by `namespace/name`, with the ports that lead to one."""
+
+
+def with_other_names(stores: Stores, services: Iterable[Service]) -> Stores:
+    """The same, with the Services of type ExternalName that are only other names of theirs."""
+    return {**stores, **{path: stores[end] for path, end in followed(services).items() if end in stores}}
 
 
 def _store(stores: Stores, path: str, port: int | str | None) -> Exposed | None:
@@ -78,8 +84,8 @@ def mapped_problems(
         what = (
             f"ConfigMap {path} leads port {listens} of ingress controller {controller.path} to the data store {service}"
         )
-        if controller.spec.host_network:
-            yield failed(f"{what}, and the controller uses the host's network.", reason=Reason.MISCONFIGURED)
+        if controller.opens(listens):
+            yield failed(f"{what}, and the controller takes that port of its node.", reason=Reason.MISCONFIGURED)
         elif not any(ports_for(controller, services, listens)):
             yield warning(f"{what}; no Service has that port.")
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from collectors.systems.exposure.model import (
     Exposed,
+    Slice,
     StoreServices,
     hostnames,
     is_internal,
     open_host_ports,
     own_security_groups,
     says_internal,
+    stores_at,
     stores_behind,
     stores_of,
     unlimited,
@@ -21,7 +24,7 @@ from collectors.systems.kubernetes.model.whole_pods import Pod
 from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
 from exporter.words import listed
 
-__all__ = ["exposed_services", "opened_problems"]
+__all__ = ["exposed_by_hand", "exposed_services", "opened_problems"]
 
 Names = Mapping[str, Sequence[str] | ProbeError]
 
@@ -34,6 +37,25 @@ def exposed_services(
     for service in services:
         path = f"{service.namespace}/{service.name}"
         if path not in options.exempt_workloads and (ports := stores_behind(service, pods, options.ports)):
+            found[path] = (service, ports)
+    return found
+
+
+def exposed_by_hand(
+    services: Iterable[Service], slices: Iterable[Slice], pods: Iterable[Pod], options: StoreServices
+) -> dict[str, tuple[Service, list[Exposed]]]:
+    """The Services, of any namespace, whose endpoints somebody wrote, and which lead to the pods of data stores."""
+    addresses = {pod.status.pod_ip: pod for pod in pods if pod.runs and pod.status.pod_ip}
+    written = defaultdict[str, list[Slice]](list)
+    for one in slices:
+        if any(address in addresses for endpoint in one.endpoints or () for address in endpoint.addresses or ()):
+            written[one.service].append(one)
+    found = {}
+    for service in services:
+        path = f"{service.namespace}/{service.name}"
+        if path in options.exempt_workloads:
+            continue
+        if ports := stores_at(service, written.get(path, ()), addresses, options.ports):
             found[path] = (service, ports)
     return found
 

@@ -11,14 +11,17 @@ from pydantic import Field
 
 from collectors.systems.aws_perimeter.model import wide_open
 from collectors.systems.blackbox.model import Ports
+from collectors.systems.kubernetes.model.base import Struct
 from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.objects import Service, ServicePortSpec
 from collectors.systems.kubernetes.model.scope import Scope
-from collectors.systems.kubernetes.model.whole_pods import Container, Pod
+from collectors.systems.kubernetes.model.whole_pods import Container, Object, Pod
 
 __all__ = [
+    "STORE_ENDPOINTS",
     "STORE_PODS",
     "Exposed",
+    "Slice",
     "StoreServices",
     "hostnames",
     "is_internal",
@@ -26,22 +29,47 @@ __all__ = [
     "own_security_groups",
     "says_internal",
     "store_in",
+    "stores_at",
     "stores_behind",
     "stores_of",
     "unlimited",
 ]
 
 STORE_PORTS = (
-    *(1433, 1521, 2379, 3306, 4222, 5432, 5672, 6222, 6333, 6334, 6379, 6432, 7474, 7687, 8123, 8222, 9042, 9092, 9200),
-    *(11211, 26379, 27017),
+    *(
+        1433,
+        1521,
+        2181,
+        2379,
+        3306,
+        4222,
+        5432,
+        5672,
+        5984,
+        6222,
+        6333,
+        6334,
+        6379,
+        6432,
+        6650,
+        7474,
+        7687,
+        8086,
+        8123,
+        8222,
+    ),
+    *(8529, 8983, 9042, 9092, 9200, 9300, 11211, 19530, 26257, 26379, 27017, 28015, 33060, 61616),
 )
 """Where databases, caches and brokers listen."""
 _STORES = re.compile(
-    "cassandra|clickhouse|cockroach|couchbase|couchdb|dragonfly|elasticsearch|etcd|influxdb|kafka|keydb|mariadb|memcached|milvus|mongo"
-    "|mssql|mysql|nats$|neo4j|opensearch|percona|pgbouncer|pgvector|postgis|postgres|qdrant|rabbitmq|redis|redpanda|rethinkdb|spilo"
-    "|timescale|valkey|weaviate"
+    "activemq|aerospike|arangodb|artemis|cassandra|chroma$|clickhouse|cockroach|couchbase|couchdb|dgraph|dragonfly|elasticsearch|etcd"
+    "|ferretdb|hazelcast|influxdb|kafka|keydb|mariadb|maxscale|meilisearch|memcached|milvus|mongo|mssql|mysql|nats$|neo4j|odyssey"
+    "|opensearch|oracle$|orientdb|percona|pgbouncer|pgcat|pgpool|pgvector|postgis|postgres|proxysql|pulsar|qdrant|questdb|rabbitmq|ravendb"
+    "|redis|redpanda|rethinkdb|scylla|solr|spilo|supavisor|surrealdb|tarantool|timescale|typesense|valkey|weaviate|yugabyte|zookeeper"
 )
 """How names of images of stores begin, part by part."""
+_PARTS = ("server", "database", "free", "express", "db", "standalone", "all", "community", "enterprise")
+"""Names of images that only say which part of a program they are: mcr.microsoft.com/mssql/server."""
 _NO_STORES = {
     *(
         "admin",
@@ -101,6 +129,35 @@ class StoreServices(Scope):
 STORE_PODS: Kind[Pod] = Kind("pods", Pod)
 
 
+class _SlicePort(Struct, frozen=True):
+    name: str | None = None
+    port: int | None = None
+
+
+class _Endpoint(Struct, frozen=True):
+    addresses: tuple[str, ...] | None = ()
+
+
+class Slice(Object, frozen=True):
+    """Endpoints of a Service that somebody wrote: its own selector does not say where it leads."""
+
+    endpoints: tuple[_Endpoint, ...] | None = ()
+    ports: tuple[_SlicePort, ...] | None = ()
+
+    @property
+    def service(self) -> str:
+        """`namespace/name` of the Service."""
+        return f"{self.namespace}/{self.metadata.labels.get('kubernetes.io/service-name', '')}"
+
+
+def _by_hand(slices: Iterable[Slice]) -> list[Slice]:
+    maker = "endpointslice.kubernetes.io/managed-by"
+    return [one for one in slices if one.metadata.labels.get(maker) != "endpointslice-controller.k8s.io"]
+
+
+STORE_ENDPOINTS: Kind[Slice] = Kind("endpointslices", Slice, "discovery.k8s.io", gathered=_by_hand)
+
+
 @dataclass(frozen=True, slots=True)
 class Exposed:
     """A port of a Service that leads to a store: the port, and what the store is (`postgres`, or `port 5432`)."""
@@ -111,7 +168,11 @@ class Exposed:
 
 def store_in(container: Container) -> str:
     """Which store the image of a container is, by its name; empty where it is none."""
-    name = container.image.partition("@")[0].rpartition("/")[2].partition(":")[0].lower()
+    path = container.image.partition("@")[0].lower()
+    vendor, _, name = path.rpartition("/")
+    name = name.partition(":")[0]
+    if name in _PARTS:
+        name = f"{vendor.rpartition('/')[2]}-{name}"
     parts = [part for part in re.split(r"[^a-z0-9]+", name) if part]
     if any(part in _NO_STORES for part in parts):
         return ""
@@ -142,6 +203,28 @@ def stores_behind(service: Service, pods: Iterable[Pod], ports: Sequence[int]) -
     )
     found = ((port, store or _by_number(port, own, ports)) for port, store in leads)
     return [Exposed(port, store) for port, store in found if store]
+
+
+def stores_at(
+    service: Service, slices: Iterable[Slice], pods: Mapping[str, Pod], ports: Sequence[int]
+) -> list[Exposed]:
+    """The ports of a Service without a selector that lead to a store: a pod, by its address, or another host's port.
+
+    `slices` are its own, `pods` those of stores by their address.
+    """
+    if service.spec.selector or service.spec.type == "ExternalName":
+        return []
+    leads = ((port, _at(port, one, pods, ports)) for port in service.spec.ports or () for one in slices)
+    found = {port.port: Exposed(port, store) for port, store in leads if store}
+    return list(found.values())
+
+
+def _at(port: ServicePortSpec, own: Slice, pods: Mapping[str, Pod], ports: Sequence[int]) -> str:
+    number = next((one.port for one in own.ports or () if (one.name or "") == port.name), None)
+    for address in (address for one in own.endpoints or () for address in one.addresses or ()):
+        if (pod := pods.get(address)) and number:
+            return _leads_to(ServicePortSpec(port=number, target_port=number), pod, ports)
+    return f"port {number}" if number in ports else ""
 
 
 def _leads_to(port: ServicePortSpec, pod: Pod, ports: Sequence[int]) -> str:

@@ -23,6 +23,17 @@ DEFINITIONS = (
     definition(GATEWAY, "HTTPRoute", "httproutes", "v1"),
     definition(GATEWAY, "TCPRoute", "tcproutes", "v1alpha2"),
     definition("traefik.io", "IngressRouteTCP", "ingressroutetcps", "v1alpha1"),
+    definition("traefik.io", "TraefikService", "traefikservices", "v1alpha1"),
+    definition("traefik.io", "MiddlewareTCP", "middlewaretcps", "v1alpha1"),
+    definition("traefik.containo.us", "IngressRoute", "ingressroutes", "v1alpha1"),
+    definition("traefik.containo.us", "Middleware", "middlewares", "v1alpha1"),
+    definition("networking.istio.io", "VirtualService", "virtualservices", "v1beta1"),
+    definition("networking.istio.io", "Gateway", "gateways", "v1beta1"),
+    definition("configuration.konghq.com", "TCPIngress", "tcpingresses", "v1beta1"),
+    definition("k8s.nginx.org", "TransportServer", "transportservers", "v1"),
+    definition("projectcontour.io", "HTTPProxy", "httpproxies", "v1"),
+    definition("route.openshift.io", "Route", "routes", "v1"),
+    definition("getambassador.io", "TCPMapping", "tcpmappings", "v3alpha1"),
 )
 PUBLIC, PRIVATE = {"ip": "203.0.113.7"}, {"ip": "10.1.2.3"}
 OK, WARNING, FAILED, UNKNOWN = Status.OK, Status.WARNING, Status.FAILED, Status.UNKNOWN
@@ -71,6 +82,7 @@ def ingress(namespace: str, name: str, backend: str, port: int | str = 80, **ann
     )
 
 
+FORWARD = '{"type":"forward","forwardConfig":{"targetGroups":[{"serviceName":"vectors","servicePort":"80"}]}}'
 NGINX, ALB = "nginx.ingress.kubernetes.io/", "alb.ingress.kubernetes.io/"
 
 
@@ -95,8 +107,24 @@ async def test_ingresses_to_stores(cluster: ControlPlane, shop: str, monkeypatch
         ("vectors", 80, {f"{NGINX}whitelist-source-range": "0.0.0.0/1, 128.0.0.0/1"}, PUBLIC, FAILED, leads),
         ("vectors", 80, {f"{NGINX}auth-url": "https://login.example"}, PUBLIC, WARNING, "behind a login."),
         ("vectors", 80, {"of": "alb"}, None, OK, ""),
+        ("web", 80, {f"{ALB}actions.to": FORWARD}, PUBLIC, FAILED, leads),
+        (
+            "web",
+            80,
+            {f"{NGINX}configuration-snippet": "location /v { proxy_pass http://vectors:80/; }"},
+            PUBLIC,
+            FAILED,
+            leads,
+        ),
+        ("web", 80, {f"{NGINX}server-snippet": "proxy_pass http://web.elsewhere.svc:80;"}, PUBLIC, OK, ""),
+        ("vectors", 80, {"of": "azure", "appgw.ingress.kubernetes.io/use-private-ip": "true"}, None, OK, ""),
+        ("alias", 80, {}, PUBLIC, FAILED, leads.replace("vectors (", "alias (")),
+        ("second", 80, {}, PUBLIC, FAILED, leads.replace("vectors (", "second (")),
         ("vectors", 80, {"of": "alb", f"{ALB}scheme": "internet-facing"}, None, FAILED, "from outside of the cluster"),
     ]
+    for name, end in (("alias", f"vectors.{shop}.svc.cluster.local"), ("second", "alias")):
+        other = manifest("v1", "Service", name, shop, spec={"type": "ExternalName", "externalName": end})
+        cluster.apply(other)
     for backend, port, about, address, status, words in states:
         made = ingress(shop, "in", backend, port, **about)
         cluster.apply(made)
@@ -119,6 +147,10 @@ async def test_routes_to_stores(cluster: ControlPlane, shop: str) -> None:
         rules = [{"backendRefs": [{"name": backend, "port": 80, **more}]}]
         return manifest(f"{GATEWAY}/{version}", kind, "in", shop, spec={"parentRefs": [parent], "rules": rules})
 
+    def within_the_mesh(made: Manifest) -> Manifest:
+        made["spec"]["parentRefs"] = [{"group": "", "kind": "Service", "name": "web"}]
+        return made
+
     def accepted(status: str) -> list[dict[str, Any]]:
         return [{"parentRef": parent, "conditions": [{"type": "Accepted", "status": status}], "controllerName": "a/b"}]
 
@@ -130,6 +162,7 @@ async def test_routes_to_stores(cluster: ControlPlane, shop: str) -> None:
         (route("TCPRoute", "v1alpha2", "vectors"), PUBLIC, "False", OK, ""),
         (route("TCPRoute", "v1alpha2", "vectors", weight=0), PUBLIC, "True", OK, ""),
         (route("TCPRoute", "v1alpha2", "vectors"), PRIVATE, "True", OK, ""),
+        (within_the_mesh(route("HTTPRoute", "v1", "vectors")), PUBLIC, "", OK, ""),
     ):  # fmt: skip
         cluster.patch_status(gateway, addresses=[{"value": address["ip"]}])
         cluster.apply(made)
@@ -185,7 +218,11 @@ async def test_ports_of_ingress_controllers(
             rules = [
                 {"apiGroups": [""], "resources": ["namespaces", "pods", "services"], "verbs": ["list", "watch"]},
                 {
-                    "apiGroups": ["networking.k8s.io", GATEWAY, "traefik.io"],
+                    "apiGroups": [
+                        "networking.k8s.io",
+                        "discovery.k8s.io",
+                        *{one["spec"]["group"] for one in DEFINITIONS},
+                    ],
                     "resources": ["*"],
                     "verbs": ["list", "watch"],
                 },
@@ -194,6 +231,28 @@ async def test_ports_of_ingress_controllers(
             assert (result.status, "configmaps" in result.summary) == (UNKNOWN, True), result
     finally:
         cluster.delete(ingressing, table, front)
+
+
+async def test_a_controller_that_takes_the_port_of_its_node(cluster: ControlPlane, shop: str) -> None:
+    place = cluster.namespace("ingress")
+    table = {**manifest("v1", "ConfigMap", "tcp", place), "data": {"5432": f"{shop}/vectors:80"}}
+    for taken, status in ((5432, FAILED), (8443, WARNING)):
+        made = container(
+            image="registry.k8s.io/ingress-nginx/controller:v1",
+            args=["--tcp-services-configmap=$(POD_NAMESPACE)/tcp"],
+            ports=[{"containerPort": taken, "hostPort": 15432}],
+        )
+        ingressing = workload(place, f"controller-{taken}", spec=pod_spec(containers=[made]))
+        cluster.apply(ingressing, table)
+        cluster.wait_ready(ingressing)
+        try:
+            result = await see(cluster, shop)
+        finally:
+            cluster.delete(ingressing, table)
+            cluster.wait(
+                f"/api/v1/namespaces/{place}/pods", lambda found: not found["items"], "no pod of the controller"
+            )
+        assert result.status is status, result
 
 
 async def test_routes_of_traefik(cluster: ControlPlane, shop: str) -> None:
@@ -212,3 +271,117 @@ async def test_routes_of_traefik(cluster: ControlPlane, shop: str) -> None:
             assert (result.status, words == result.summary) == (status, status is FAILED), result
     finally:
         cluster.delete(proxy, front, made)
+
+
+async def test_middlewares_and_weights_of_traefik(cluster: ControlPlane, shop: str) -> None:
+    """Without pods of Traefik nobody knows its addresses, so that every route leads from outside."""
+
+    def routed(group: str, kind: str, **rule: Any) -> Manifest:
+        spec = {"routes": [{"match": "HostSNI(`*`)", **rule}]}
+        return manifest(f"{group}/v1alpha1", kind, "in", shop, spec=spec)
+
+    def beside(kind: str, name: str, group: str = "traefik.io", **spec: Any) -> Manifest:
+        return manifest(f"{group}/v1alpha1", kind, name, shop, spec=spec)
+
+    old, vectors = "traefik.containo.us", [{"name": "vectors", "port": 80}]
+    weighed = [{"name": "split", "kind": "TraefikService"}]
+    passed: dict[str, Any] = {"services": vectors, "middlewares": [{"name": "gate"}]}
+    few, all_of_them = {"sourceRange": ["198.51.100.0/24"]}, {"sourceRange": ["0.0.0.0/0"]}
+    states: tuple[tuple[Manifest, list[Manifest], Status], ...] = (
+        (routed(old, "IngressRoute", services=vectors), [], FAILED),
+        (routed(old, "IngressRoute", **passed), [beside("Middleware", "gate", old, basicAuth={"secret": "a"})], WARNING),
+        (routed(old, "IngressRoute", **passed), [beside("Middleware", "gate", old, compress={})], FAILED),
+        (routed("traefik.io", "IngressRouteTCP", **passed), [beside("MiddlewareTCP", "gate", ipAllowList=few)], OK),
+        (routed("traefik.io", "IngressRouteTCP", **passed), [beside("MiddlewareTCP", "gate", ipAllowList=all_of_them)], FAILED),
+        (routed("traefik.io", "IngressRouteTCP", services=weighed),
+         [beside("TraefikService", "split", weighted={"services": [*vectors, {"name": "web", "port": 80}]})], FAILED),
+        (routed("traefik.io", "IngressRouteTCP", services=weighed),
+         [beside("TraefikService", "split", mirroring={"name": "web", "port": 80, "mirrors": vectors})], FAILED),
+        (routed("traefik.io", "IngressRouteTCP", services=weighed),
+         [beside("TraefikService", "split", weighted={"services": [{"name": "web", "port": 80}]})], OK),
+    )  # fmt: skip
+    for made, others, status in states:
+        cluster.apply(made, *others)
+        try:
+            result = await see(cluster, shop)
+        finally:
+            cluster.delete(made, *others)
+        assert result.status is status, (made["spec"], others, result)
+
+
+async def test_virtual_services_of_istio(cluster: ControlPlane, shop: str) -> None:
+    place, istio = cluster.namespace("istio"), "networking.istio.io/v1beta1"
+    router = container("istio-proxy", image="docker.io/istio/proxyv2:1.27.1", args=["proxy", "router"])
+    proxy = workload(place, "controller", spec=pod_spec(containers=[router]))
+    front = service(place, "controller", {"port": 443}, type="LoadBalancer")
+    gateway = manifest(istio, "Gateway", "edge", place, spec={"selector": {"app": "controller"}, "servers": []})
+    cluster.apply(proxy, front, gateway)
+    cluster.wait_ready(proxy)
+
+    def virtual(name: str, route: dict[str, Any], protocol: str = "http", gateways: Any = None) -> Manifest:
+        hung = {"gateways": [f"{place}/edge"]} if gateways is None else {"gateways": gateways}
+        return manifest(istio, "VirtualService", name, shop, spec={**hung, "hosts": ["*"], protocol: [route]})
+
+    def to(*hosts: str, **more: Any) -> dict[str, Any]:
+        return {"route": [{"destination": {"host": host, "port": {"number": 80}}, **more} for host in hosts]}
+
+    whole = f"vectors.{shop}.svc.cluster.local"
+    delegated = {"delegate": {"name": "there"}}
+    states: tuple[tuple[list[Manifest], dict[str, str], Status], ...] = (
+        ([virtual("in", to("web"))], PUBLIC, OK),
+        ([virtual("in", to("vectors"))], PUBLIC, FAILED),
+        ([virtual("in", to(whole))], PUBLIC, FAILED),
+        ([virtual("in", to("vectors"), "tcp")], PUBLIC, FAILED),
+        ([virtual("in", to("vectors"), "tls")], PUBLIC, FAILED),
+        ([virtual("in", to("vectors"))], PRIVATE, OK),
+        ([virtual("in", to("vectors"), gateways=[])], PUBLIC, OK),
+        ([virtual("in", to("vectors"), gateways=["mesh"])], PUBLIC, OK),
+        ([virtual("in", to("vectors"), gateways=["gone"])], PUBLIC, OK),
+        ([virtual("in", to("vectors", weight=0))], PUBLIC, FAILED),
+        ([virtual("in", to("vectors", "web", weight=0))], PUBLIC, OK),
+        ([virtual("in", delegated), virtual("there", to("vectors"), gateways=[])], PUBLIC, FAILED),
+    )
+    try:
+        for made, address, status in states:
+            cluster.patch_status(front, loadBalancer={"ingress": [address]})
+            cluster.apply(*made)
+            try:
+                result = await see(cluster, shop)
+            finally:
+                cluster.delete(*made)
+            words = f"VirtualService {shop}/in leads from 203.0.113.7 to port 80 of Service {shop}/vectors (qdrant)."
+            assert (result.status, words == result.summary) == (status, status is FAILED), (made, address, result)
+    finally:
+        cluster.delete(proxy, front, gateway)
+
+
+async def test_routes_of_other_controllers(cluster: ControlPlane, shop: str) -> None:
+    balanced = {"loadBalancer": {"ingress": [PUBLIC]}}
+    states: tuple[tuple[str, str, Any, dict[str, Any], Status], ...] = (
+        ("configuration.konghq.com/v1beta1", "TCPIngress", {"rules": [{"backend": {"serviceName": "vectors", "servicePort": 80}}]},
+         balanced, FAILED),
+        ("configuration.konghq.com/v1beta1", "TCPIngress", {"rules": [{"backend": {"serviceName": "web", "servicePort": 80}}]},
+         balanced, OK),
+        ("k8s.nginx.org/v1", "TransportServer", {"upstreams": [{"name": "a", "service": "vectors", "port": 80}]},
+         {"externalEndpoints": [{**PUBLIC, "ports": "[5432]"}]}, FAILED),
+        ("k8s.nginx.org/v1", "TransportServer", {"upstreams": [{"name": "a", "service": "vectors", "port": 80}]},
+         {"externalEndpoints": [PRIVATE]}, OK),
+        ("projectcontour.io/v1", "HTTPProxy", {"tcpproxy": {"services": [{"name": "vectors", "port": 80}]}}, balanced, FAILED),
+        ("projectcontour.io/v1", "HTTPProxy", {"routes": [{"services": [{"name": "web", "port": 80}]}]}, balanced, OK),
+        ("route.openshift.io/v1", "Route", {"to": {"name": "web"}, "alternateBackends": [{"name": "vectors", "weight": 1}]},
+         {}, FAILED),
+        ("route.openshift.io/v1", "Route", {"to": {"name": "web"}, "alternateBackends": [{"name": "vectors", "weight": 0}]},
+         {}, OK),
+        ("getambassador.io/v3alpha1", "TCPMapping", {"port": 5432, "service": f"vectors.{shop}:80"}, {}, FAILED),
+        ("getambassador.io/v3alpha1", "TCPMapping", {"port": 5432, "service": "vectors:9"}, {}, OK),
+    )  # fmt: skip
+    for version, kind, spec, state, status in states:
+        made = manifest(version, kind, "in", shop, spec=spec)
+        cluster.apply(made)
+        if state:
+            cluster.patch_status(made, **state)
+        try:
+            result = await see(cluster, shop)
+        finally:
+            cluster.delete(made)
+        assert (result.status, kind in result.summary) == (status, status is FAILED), (kind, spec, result)

@@ -129,6 +129,43 @@ async def test_names_of_load_balancers_are_resolved(stores: Stores, monkeypatch:
         assert (result.status, words in result.summary) == (status, True), result
 
 
+async def test_endpoints_that_somebody_wrote(stores: Stores) -> None:
+    """A Service of another namespace, without a selector, that leads to the pod of the store by its address."""
+    place = stores.cluster.namespace("edge")
+    pod = next(iter(stores.cluster.pods(stores.namespace, "app=db")))
+    made = service(place, "front", "any", 443, selector=None, **BALANCED)
+    made["spec"]["ports"] = [{"name": "any", "port": 443}]
+
+    def written(address: str, number: int) -> Manifest:
+        about = {"kubernetes.io/service-name": "front", "endpointslice.kubernetes.io/managed-by": "somebody"}
+        made = manifest("discovery.k8s.io/v1", "EndpointSlice", "front", place)
+        ends = {
+            "endpoints": [{"addresses": [address]}],
+            "ports": [{"name": "any", "port": number}],
+            "addressType": "IPv4",
+        }
+        return merged(made, {"metadata": {"labels": about}, **ends})
+
+    stores.cluster.apply(made)
+    stores.cluster.patch_status(made, loadBalancer={"ingress": [PUBLIC]})
+    try:
+        for address, number, status in (
+            (pod["status"]["podIP"], 5432, Status.FAILED),
+            (pod["status"]["podIP"], 9187, Status.FAILED),  # a container need not declare where it listens
+            ("192.0.2.9", 8080, Status.OK),
+        ):
+            ends = written(address, number)
+            stores.cluster.apply(service(stores.namespace), ends)
+            try:
+                result = await see(stores.cluster, stores.namespace)
+            finally:
+                stores.cluster.delete(ends, service(stores.namespace))
+            words = f"Service {place}/front (LoadBalancer) opens port 443 (postgresql) at 203.0.113.7 to every address."
+            assert (result.status, words == result.summary) == (status, status is Status.FAILED), (address, result)
+    finally:
+        stores.cluster.delete(made)
+
+
 async def test_what_is_beside_a_store_may_be_open(stores: Stores) -> None:
     beside = container("metrics", image="prometheuscommunity/postgres-exporter:v0.16", ports=[{"containerPort": 9187}])
     stores.run("db", pod_spec(containers=[store(), beside]))
@@ -178,6 +215,9 @@ async def test_without_stores_or_rights_nothing_was_seen(control_plane: ControlP
         ("registry.example:5000/bitnami/redis-cluster:8", "redis-cluster"),
         ("ghcr.io/cloudnative-pg/postgresql:17", "postgresql"),
         ("nats:2.12-alpine", "nats"),
+        ("mcr.microsoft.com/mssql/server:2022-latest", "mssql-server"),
+        ("docker.io/edoburu/pgbouncer", "pgbouncer"),
+        ("example/shop/server:1", ""),
         ("oliver006/redis_exporter:v1", ""),
         ("mongo-express:1", ""),
         ("opensearchproject/opensearch-dashboards:3", ""),

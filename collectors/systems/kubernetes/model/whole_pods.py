@@ -87,6 +87,7 @@ class _ContainerStatus(Struct, frozen=True):
 
 class _PodStatus(Struct, frozen=True):
     phase: str = "Unknown"
+    pod_ip: str = msgspec.field(default="", name="podIP")
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[_ContainerStatus, ...] = ()
     init_container_statuses: tuple[_ContainerStatus, ...] = ()
