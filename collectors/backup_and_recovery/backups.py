@@ -12,6 +12,7 @@ from typing import ClassVar, Self, TypeVar
 from pydantic import Field, model_validator
 
 from collectors.shared.copies import size_problems
+from collectors.shared.drills import drill_problems
 from collectors.shared.dsn import Dsn
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.aws.client import Aws, AwsError
@@ -59,6 +60,7 @@ from exporter.options import Duration
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok
 from exporter.words import format_length, listed
 
+_RESTORED = timedelta(days=90)
 _AWS = "with `objects` or `rds`: clients.aws"
 _PROGRAMS = "with `pgbackrest`, `barman` or `walg`: the program, and the rights of section postgresql"
 _CLUSTER_RIGHTS = (*VELERO_RIGHTS, *SNAPSHOT_RIGHTS)
@@ -170,7 +172,7 @@ Kubernetes, with `velero` or `volume_snapshots`: to list their objects, and clai
 AWS, on the buckets of backups alone: s3:ListBucket, s3:GetEncryptionConfiguration, s3:GetBucketPublicAccessBlock,
 s3:GetBucketPolicyStatus, s3:GetBucketAcl, s3:GetBucketVersioning, s3:GetBucketObjectLockConfiguration,
 s3:GetLifecycleConfiguration, s3:GetObject and s3:GetObjectRetention (for the head of the newest backup); on everything:
-s3:GetAccountPublicAccessBlock, kms:DescribeKey, rds:DescribeDBInstances.
+s3:GetAccountPublicAccessBlock, kms:DescribeKey, rds:DescribeDBInstances, rds:DescribeDBClusters (Aurora).
 PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
 barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
 """
@@ -450,7 +452,7 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
         severity=CRITICAL,
         mode=Mode.PROBE_AND_EVIDENCE,
         needs=("evidence", "with `restore`: allow_intrusive, pgBackRest, PostgreSQL's programs and a folder with room"),
-        evidence=EvidenceRule(valid_for=timedelta(days=90)),
+        evidence=EvidenceRule(valid_for=_RESTORED),
     )
     async def restoration_tested(self) -> Result:
         """A backup that was never restored is only a hope.
@@ -478,14 +480,17 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
         attested = await self.attested("restoration_tested")
         if not attested.status.is_ok:
             return attested
-        measured = attested.evidence[0].measured
+        record = attested.evidence[0]
+        measured = record.measured
         missing = [store.name for store in stores if not measured.get(f"{_key(store.name)}_seconds", 0) > 0]
         if missing:
             example = f"{_key(missing[0])}_seconds"
             return failed(
                 f"The record measures no restore of {listed(missing)} (such as {example}).", reason=Reason.MISSING
             )
-        return attested
+        took = {f"the restore of {store.name}": measured[f"{_key(store.name)}_seconds"] for store in stores}
+        longest = self.settings.valid_for.get("restoration_tested", _RESTORED)
+        return verdict(drill_problems(record, longest, took), attested)
 
     async def _restored(self, store: DatabaseStore) -> Result:
         assert store.restore is not None

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from collectors.shared.drills import drill_problems
 from collectors.shared.dsn import Dsn
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.aws.client import Aws, AwsError
@@ -24,14 +25,14 @@ from collectors.systems.postgresql.model.pgbackrest import PgBackRest
 from collectors.systems.walg.check import see_recovery_point as see_walg_point
 from collectors.systems.walg.model import WalG
 from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, Options, evidence_item, item
-from exporter.evidence.records import Record, end_of, start_of
+from exporter.evidence.records import Record
 from exporter.evidence.rules import EvidenceRule
 from exporter.options import Duration, format_duration
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, worst
-from exporter.words import format_length, listed
+from exporter.words import listed
 
 _NAME = r"^[a-z][a-z0-9_]{0,62}$"
-_EXERCISES, _DAY = timedelta(days=180), timedelta(days=1)
+_EXERCISES, _FAILOVERS = timedelta(days=180), timedelta(days=90)
 
 
 class RecoveryTime(Options):
@@ -98,7 +99,7 @@ class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
     rights = (
         "Evidence records, and evidence.hosts for the pages that they link. With `on_call.pagerduty` or `on_call.opsgenie`, a "
         "read-only API key. For `recovery_points`, those of section backups: pg_monitor and pgBackRest's repository to read, "
-        "s3:ListBucket, rds:DescribeDBInstances."
+        "s3:ListBucket, rds:DescribeDBInstances, rds:DescribeDBClusters (Aurora)."
     )
 
     @item(
@@ -134,7 +135,17 @@ class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
         good = ok("Every service was recovered within its objective.", **measured)
         return verdict(self._recovery_time_problems(record), good)
 
+    def _longest(self, item: str, usual: timedelta) -> timedelta:
+        """How long ago the drill of a record may have been."""
+        return self.settings.valid_for.get(item, usual)
+
     def _recovery_time_problems(self, record: Record) -> Iterator[Result]:
+        took = {
+            f"the recovery of {objective.service}": record.measured[key]
+            for objective in self.settings.recovery_times
+            if (key := f"{objective.service}_seconds") in record.measured
+        }
+        yield from drill_problems(record, self._longest("rto_met", _EXERCISES), took)
         for objective in self.settings.recovery_times:
             key = f"{objective.service}_seconds"
             seconds = record.measured.get(key)
@@ -223,7 +234,8 @@ class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
             for point in points
             if (key := f"{point.store}_seconds") in record.measured
         }
-        return worst(attested, verdict(_lost(record, points), ok("Every drill lost no more than allowed.", **measured)))
+        problems = [*drill_problems(record, self._longest("rpo_met", _EXERCISES), {}), *_lost(record, points)]
+        return worst(attested, verdict(problems, ok("Every drill lost no more than allowed.", **measured)))
 
     @item(
         "Failover procedures are documented",
@@ -245,7 +257,7 @@ class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
 
     @evidence_item(
         "Failover tests are conducted",
-        EvidenceRule(valid_for=timedelta(days=90)),
+        EvidenceRule(valid_for=_FAILOVERS),
         how="which measures how long the failover of each of `failover_components` took, as `COMPONENT_seconds`",
         severity=WARNING,
     )
@@ -254,7 +266,8 @@ class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
 
         Let every component fail over on purpose, and measure how long its clients were refused.
         """
-        return failovers(record, self.settings.failover_components)
+        drill = drill_problems(record, self._longest("failover_tested", _FAILOVERS), _failed_over(record))
+        return verdict(drill, failovers(record, self.settings.failover_components))
 
     @evidence_item(
         "Recovery procedures are tested",
@@ -267,7 +280,7 @@ class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
 
         Rebuild the service from nothing but its backups and its documentation, by people who did not write them.
         """
-        return exercise(record)
+        return exercise(record, self._longest("recovery_tested", _EXERCISES))
 
     @item(
         "Emergency contact list is up to date",
@@ -334,25 +347,19 @@ def failovers(record: Record, components: tuple[str, ...]) -> Result:
     return ok(f"The failover of {tested} was tested.", **values)
 
 
-def exercise(record: Record) -> Result:
+def _failed_over(record: Record) -> dict[str, float]:
+    """How long each failover took, by its name in a sentence."""
+    return {
+        f"the failover of {name.removesuffix('_seconds')}": seconds
+        for name, seconds in record.measured.items()
+        if name.endswith("_seconds")
+    }
+
+
+def exercise(record: Record, longest: timedelta) -> Result:
     """Whether the measured recovery fits into the exercise, and that was over and recent when it was recorded."""
     seconds = record.measured["recovery_seconds"]
-    assert record.window is not None
-    over = end_of(record.window.end)
-    lasted = (over - start_of(record.window.start)).total_seconds()
-    if start_of(record.window.end) > end_of(record.on) + _DAY:  # a day begins and ends at other times elsewhere
-        return failed(
-            f"The exercise was over on {over:%F}, after it was recorded on {start_of(record.on):%F}.",
-            reason=Reason.CONTRADICTED,
-        )
-    if (age := start_of(record.on) - over) > _EXERCISES:
-        return failed(
-            f"The exercise was over {format_length(age)} before it was recorded (limit {format_duration(_EXERCISES)}).",
-            reason=Reason.STALE,
-        )
-    if not 0 < seconds <= lasted:
-        return failed(
-            f"The record says that the recovery took {seconds:g} s, in an exercise of {lasted:g} s.",
-            reason=Reason.CONTRADICTED,
-        )
-    return ok(f"The service was recovered within {seconds:g} s.", recovery_seconds=seconds)
+    if seconds <= 0:
+        return failed(f"The record says that the recovery took {seconds:g} s, which cannot be.", reason=Reason.INVALID)
+    good = ok(f"The service was recovered within {seconds:g} s.", recovery_seconds=seconds)
+    return verdict(drill_problems(record, longest, {"the recovery": seconds}), good)

@@ -12,9 +12,8 @@ from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.mail_domain.check import see_mail_domain
 from collectors.systems.mail_domain.model import MailDomain
 from collectors.systems.prometheus.client import Prometheus
-from collectors.systems.smtp.client import Conversation, SmtpServer
-from collectors.systems.smtp.judge import session_problems
-from collectors.systems.smtp.model import Session
+from collectors.systems.smtp.check import see_server
+from collectors.systems.smtp.client import SmtpServer
 from collectors.systems.templates.client import TemplateApi, ask_templates
 from collectors.systems.templates.judge import template_problems
 from collectors.systems.twilio.client import TwilioApi, TwilioSettings
@@ -28,9 +27,18 @@ from collectors.systems.twilio.judge import (
 from collectors.systems.twilio.model import Number, Outcomes, Refusal
 from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, fetched, item
 from exporter.evidence.rules import EvidenceRule
-from exporter.options import Duration, format_duration
-from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, ok, worst
-from exporter.words import counted, format_length
+from exporter.options import Duration
+from exporter.verdict import (
+    CRITICAL,
+    WARNING,
+    ProbeError,
+    Reason,
+    Result,
+    ok,
+    unknown,
+    worst,
+)
+from exporter.words import counted, format_length, listed
 
 _TRIED = EvidenceRule(valid_for=timedelta(days=90))
 _LOADED = EvidenceRule(valid_for=timedelta(days=90), bound_to_release=True)
@@ -100,8 +108,9 @@ Templates: a key that may read them.
     async def email_configured(self) -> Result:
         """A password that expired, a certificate or a relay that refuses stop every e-mail, and nobody gets one about it.
 
-        The server has to encrypt the connection with a certificate that is valid for its name, accept the login, the sender, and
-        the recipient, which it must not accept without the login. The session ends there: nothing is sent. With `mail_domain`, its
+        The server, at each of its addresses, has to encrypt the connection with a certificate that is valid for its name, accept
+        the login, the sender, and the recipient, which it must not accept without the login; a user that it does not have must not
+        log in. The session ends there: nothing is sent. With `mail_domain`, which has to be that of `smtp.sender`, its
         SPF record is valid for receivers and does not let everyone send, each of `dkim_selectors` has a key that is not revoked,
         and DMARC has a policy; p=none is a warning.
 
@@ -110,27 +119,10 @@ Templates: a key that may read them.
         server = self.settings.smtp
         if server is None:
             raise ProbeError("Option smtp is not set, so no mail server was checked.", Reason.NOT_CONFIGURED)
-        parts = [self._accepted(server)]
-        if self.settings.mail_domain is not None:
-            parts.append(see_mail_domain(self.settings.mail_domain))
+        parts = [see_server(server, self.blocking)]
+        if (domain := self.settings.mail_domain) is not None:
+            parts += [see_mail_domain(domain), _is_of(server.sender.rpartition("@")[2], domain)]
         return await worst_of(*parts)
-
-    async def _accepted(self, server: SmtpServer) -> Result:
-        login = "the login, " if server.username else ""
-        good = ok(f"{server.where} accepts {login}the sender and the recipient on an encrypted connection.")
-        return verdict(session_problems(await self._session(server)), good)
-
-    async def _session(self, server: SmtpServer) -> Session:
-        conversation = Conversation(server)
-        try:
-            async with asyncio.timeout(server.timeout.total_seconds()):
-                return await self.blocking(conversation.hold)
-        except TimeoutError:
-            raise ProbeError(
-                f"The session with {server.where} did not end within {format_duration(server.timeout)}.", Reason.TIMEOUT
-            ) from None
-        finally:
-            conversation.abort()
 
     @item("SMS gateway is configured", severity=WARNING, needs=("twilio.sms_numbers", "twilio: a main API key"))
     async def sms_configured(self) -> Result:
@@ -242,3 +234,15 @@ Templates: a key that may read them.
         receipts = samples[0].value
         good = ok(f"The product recorded {receipts:.0f} delivery receipts within two days.", receipts=receipts)
         return verdict(delivery_problems(receipts, messages, settings), good)
+
+
+async def _is_of(sender: str, domain: MailDomain) -> Result:
+    """Whether the records that are checked are those of the domain that the product sends from, or of one above or below it."""
+    mine = sender.lower().rstrip(".")
+    others = [name.lower() for name in (domain.name, domain.return_path) if name]
+    if any(mine == name or mine.endswith(f".{name}") or name.endswith(f".{mine}") for name in others):
+        return ok(f"The records are those of {mine}.")
+    return unknown(
+        f"smtp.sender is of {mine}, whose SPF, DKIM and DMARC records were not checked: mail_domain is {listed(others)}.",
+        reason=Reason.MISCONFIGURED,
+    )

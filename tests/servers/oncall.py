@@ -32,6 +32,7 @@ class OnCallServer:
 
     url: str
     levels: int = 2
+    services: tuple[str, ...] = ("PIJ90N7",)
     people: list[Person] = field(default_factory=list)
     schedules: dict[str, list[str]] = field(default_factory=dict)
     disabled: set[str] = field(default_factory=set)
@@ -59,7 +60,8 @@ class OnCallServer:
         target = {"id": "PI7DH85", "type": "schedule_reference", "summary": "Rotation"}
         rule = {"id": "PGHDV41", "escalation_delay_in_minutes": 30, "targets": [target]}
         named = {"id": "PT20YPA", "type": "escalation_policy", "name": "Orders", "summary": "Orders"}
-        return {"escalation_policy": {**named, "escalation_rules": [rule] * self.levels}}
+        services = [{"id": service, "type": "service_reference"} for service in self.services]
+        return {"escalation_policy": {**named, "escalation_rules": [rule] * self.levels, "services": services}}
 
     def oncalls(self, query: dict[str, list[str]]) -> dict[str, Any]:
         """Return one page of shifts."""

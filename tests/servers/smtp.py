@@ -27,14 +27,17 @@ class Submission:
     sender: str = "250 2.1.0 Ok"
     recipient: str = "250 2.1.5 Ok"
     anonymous: str = "554 5.7.1 Relay access denied"
+    any_login: bool = False
     asked: list[str] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)
 
     def authenticate(
         self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: Any
     ) -> AuthResult:
         """Accept the one user, unless the password store is to be broken."""
         assert isinstance(data, LoginPassword)
-        right = (data.login, data.password) == (USER.encode(), PASSWORD.encode())
+        self.users.append(data.login.decode())
+        right = self.any_login or (data.login, data.password) == (USER.encode(), PASSWORD.encode())
         if right and not self.login:
             return AuthResult(success=True)
         return AuthResult(success=False, handled=False, message=self.login if right else self.wrong_login)
@@ -69,15 +72,17 @@ class Submission:
 
 
 @contextmanager
-def submission(files: tuple[Path, Path] | None, *, tls: bool = False, **options: Any) -> Iterator[Submission]:
+def submission(
+    files: tuple[Path, Path] | None, *, tls: bool = False, host: str = LOOPBACK, port: int | None = None, **options: Any
+) -> Iterator[Submission]:
     """A server with a certificate, which encrypts on request, or from the start with `tls`; `options` are aiosmtpd's."""
-    state, context = Submission(), None
+    state, context = Submission() if port is None else Submission(port), None
     if files:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*files)
     settings: dict[str, Any] = {"tls_context": None if tls else context, "ssl_context": context if tls else None}
     controller = Controller(
-        state, hostname=LOOPBACK, port=state.port, authenticator=state.authenticate, **settings, **options
+        state, hostname=host, port=state.port, authenticator=state.authenticate, **settings, **options
     )
     controller.start()
     try:

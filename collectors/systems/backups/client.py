@@ -48,6 +48,7 @@ async def read_objects(aws: Aws, objects: Objects) -> list[StoredObject]:
             dated(entry["Key"], entry["LastModified"]),
             entry["Size"],
             entry.get("StorageClass", "STANDARD"),
+            entry.get("ETag", ""),
         )
         for entry in listed
         if entry["Key"].endswith(objects.suffix)
@@ -148,15 +149,25 @@ async def _key_state(aws: Aws, key: str | None) -> str | None:
 
 
 async def read_rds(aws: Aws, rds: Rds) -> RdsInstance:
-    """The DB instance. Raises ProbeError when it cannot be read; AwsError DBInstanceNotFound when there is none."""
+    """The DB instance. Raises ProbeError when it cannot be read; AwsError DBInstanceNotFound when there is none.
+
+    Of one in a cluster, as Aurora's are, the cluster is backed up, and says so.
+    """
     found = (await aws.call("rds", "describe_db_instances", DBInstanceIdentifier=rds.instance)).get("DBInstances", [])
     if len(found) != 1:
         raise ProbeError(f"AWS rds describes {len(found)} instances named {rds.instance}.", Reason.MALFORMED)
+    name, described, status = rds.instance, found[0], found[0].get("DBInstanceStatus", "")
+    if cluster := described.get("DBClusterIdentifier"):
+        clusters = (await aws.call("rds", "describe_db_clusters", DBClusterIdentifier=cluster)).get("DBClusters", [])
+        if len(clusters) != 1:
+            raise ProbeError(f"AWS rds describes {len(clusters)} clusters named {cluster}.", Reason.MALFORMED)
+        name, described = f"{rds.instance} of cluster {cluster}", clusters[0]
+        status = described.get("Status", "")
     return RdsInstance(
-        name=rds.instance,
-        status=str(found[0].get("DBInstanceStatus", "")),
-        retention=int(found[0].get("BackupRetentionPeriod", 0)),
-        restorable=found[0].get("LatestRestorableTime"),
-        encrypted=bool(found[0].get("StorageEncrypted")),
-        key_state=None if (state := await _key_state(aws, found[0].get("KmsKeyId"))) == "gone" else state,
+        name=name,
+        status=str(status),
+        retention=int(described.get("BackupRetentionPeriod", 0)),
+        restorable=described.get("LatestRestorableTime"),
+        encrypted=bool(described.get("StorageEncrypted")),
+        key_state=None if (state := await _key_state(aws, described.get("KmsKeyId"))) == "gone" else state,
     )

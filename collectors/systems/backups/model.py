@@ -44,7 +44,7 @@ class Objects(Options):
 class Rds(Options):
     """Automated backups of RDS (`clients.aws`)."""
 
-    instance: str = Field(min_length=1, description="Identifier of the DB instance.")
+    instance: str = Field(min_length=1, description="Identifier of the DB instance, of Aurora one of the cluster's.")
     max_lag: Duration = Field(
         timedelta(minutes=15), description="Maximum age of the latest time to which it can be restored."
     )
@@ -52,12 +52,16 @@ class Rds(Options):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object: when its content was made (`written`), its size in bytes and its storage class."""
+    """One object: when its content was made (`written`), its size in bytes and its storage class.
+
+    Objects of one `tag` have the same content; the reverse is not true.
+    """
 
     key: str
     written: datetime
     size: int
     storage_class: str
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,21 @@ _FEWEST_BITS, _FEW_BITS = 1024, 2048
 
 def spf_problems(domain: str, strangers: Iterable[SpfOutcome], own: Iterable[SpfOutcome]) -> Iterator[Result]:
     """Why the policy of a domain does not tell its own servers from others. `strangers` send for nobody, `own` for the product."""
-    for outcome in {(each.answer, each.why): each for each in reversed(list(strangers))}.values():  # each finding once
+    strangers = list(strangers)
+    everyone = any(
+        all(outcome.answer is SpfAnswer.PASS for outcome in strangers if (":" in outcome.address) is version_6)
+        for version_6 in (False, True)
+    )
+    for outcome in {(each.answer, each.why): each for each in reversed(strangers)}.values():  # each finding once
         match outcome.answer:
             case SpfAnswer.NONE:
                 yield failed(f"Domain {domain} has no SPF record.", reason=Reason.MISSING)
             case SpfAnswer.PERMERROR:
                 yield failed(f"The SPF record of {domain} is not valid: {outcome.why}.", reason=Reason.INVALID)
             case SpfAnswer.PASS:
+                whom = "everyone" if everyone else "far more addresses than anyone has"
                 yield failed(
-                    f"The SPF record of {domain} allows everyone to send in its name, such as {outcome.address}.",
+                    f"The SPF record of {domain} allows {whom} to send in its name, such as {outcome.address}.",
                     reason=Reason.MISCONFIGURED,
                 )
             case SpfAnswer.NEUTRAL:
@@ -60,6 +66,10 @@ def dmarc_problems(domain: str, record: DmarcRecord | None) -> Iterator[Result]:
         yield failed(f"{record.name} {record.problem}.", reason=Reason.INVALID)
     elif record.policy == "none":
         yield warning(f"The DMARC policy of {domain} is none ({record.name}): messages of others are delivered.")
+    elif record.testing:
+        yield warning(
+            f"The DMARC policy of {domain} is in test mode ({record.name}, t=y): receivers apply a weaker one."
+        )
     elif record.percent < 100:
         yield warning(
             f"The DMARC policy of {domain} applies to {record.percent}% of the messages ({record.name}, pct)."

@@ -32,8 +32,12 @@ __all__ = [
 
 _NAME = r"^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}$"
 
-#: Addresses of documentation (RFC 5737, RFC 3849), from which nobody sends: a policy that lets them send lets everyone.
-STRANGERS = ("192.0.2.55", "198.51.100.77", "203.0.113.99", "2001:db8::55")
+#: Addresses from which nobody sends, in all parts of the Internet: of documentation (RFC 5737, RFC 3849), of this network, of
+#: carriers and of links. A policy that lets all of them send lets everyone; one that lets some has networks that are far too large.
+STRANGERS = (
+    *("192.0.2.55", "198.51.100.77", "203.0.113.99", "2001:db8::55"),
+    *("0.255.255.254", "100.127.255.254", "169.254.255.254"),
+)
 
 
 class MailDomain(Options):
@@ -202,6 +206,7 @@ class DmarcRecord:
     problem: str = ""
     policy: str = ""
     percent: int = 100
+    testing: bool = False
 
 
 def dmarc_of(name: str, texts: Sequence[str], *, inherited: bool) -> DmarcRecord | None:
@@ -224,4 +229,5 @@ def dmarc_of(name: str, texts: Sequence[str], *, inherited: bool) -> DmarcRecord
     percent = tags.get("pct", "100")
     if not percent.isascii() or not percent.isdigit() or int(percent) > 100:
         return DmarcRecord(name, f"has a DMARC record with pct={percent[:40]}")
-    return DmarcRecord(name, policy=policy.lower(), percent=int(percent))
+    testing = tags.get("t", "n").lower() == "y"
+    return DmarcRecord(name, policy=policy.lower(), percent=int(percent), testing=testing)

@@ -80,6 +80,7 @@ class OnCallOptions(OnCallLimits):
 
 class _Policy(msgspec.Struct):
     escalation_rules: list[dict[str, Any]]
+    services: list[dict[str, Any]] | None = None
 
 
 class _PolicyReply(msgspec.Struct):
@@ -139,7 +140,8 @@ async def _pagerduty(settings: PagerDuty, now: datetime, until: datetime) -> lis
     async with Http(settings) as http:
         for policy in settings.escalation_policies:
             reply = await http.get(f"/escalation_policies/{policy}", headers=headers)
-            levels = len(decode(reply, _PolicyReply).escalation_policy.escalation_rules)
+            found = decode(reply, _PolicyReply).escalation_policy
+            levels, unused = len(found.escalation_rules), found.services == []
             shifts: list[Shift] = []
             offset = 0
             for _ in range(_PAGES):
@@ -162,7 +164,9 @@ async def _pagerduty(settings: PagerDuty, now: datetime, until: datetime) -> lis
                 raise ProbeError(
                     f"{reply.where} lists more than {_PAGE * _PAGES} shifts, which were not all read.", Reason.LIMIT
                 )
-            rosters.append(Roster(f"PagerDuty escalation policy {policy}", levels, tuple(shifts), now, until))
+            rosters.append(
+                Roster(f"PagerDuty escalation policy {policy}", levels, tuple(shifts), now, until, unused=unused)
+            )
     return rosters
 
 

@@ -27,6 +27,8 @@ def judge_rosters(rosters: Sequence[Roster], limits: OnCallLimits) -> Result:
 
 def _problems(roster: Roster, limits: OnCallLimits) -> Iterator[Result]:
     current = [shift for shift in roster.shifts if shift.covers(roster.since)]
+    if roster.unused:
+        yield failed(f"{roster.name} is used by no service, so it notifies nobody.", reason=Reason.MISCONFIGURED)
     for level in range(1, roster.levels + 1):
         here = [shift for shift in current if shift.level == level]
         if not here:

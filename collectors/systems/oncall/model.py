@@ -59,13 +59,17 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """One path of escalation and its shifts from `since` to `until`; the two are equal where only now was asked."""
+    """One path of escalation and its shifts from `since` to `until`; the two are equal where only now was asked.
+
+    It is `unused` where nothing escalates along it.
+    """
 
     name: str
     levels: int
     shifts: tuple[Shift, ...]
     since: datetime
     until: datetime
+    unused: bool = False
 
 
 def people_at(document: Any, pointer: str, where: str) -> set[str]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import re
+import secrets
 import smtplib
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from collectors.systems.smtp.model import Answer, Session, Step
 from exporter.http import Trust, Unanswered, Unreachable
@@ -26,6 +29,8 @@ _BLOCKED = re.compile(
     rb"client host|blocked using|block ?list|black ?list|banned|(?:ip|network) address|reputation", re.IGNORECASE
 )
 """How servers say that they refuse the address of their client: by the same codes as a sender or recipient."""
+_NOBODY = "checklist-exporter-nobody"
+"""A user that no server has: wrong passwords of one that it has may lock that out."""
 _ADDRESS = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}$"
 
 
@@ -98,10 +103,12 @@ class _Client(smtplib.SMTP):
 
 
 class Conversation:
-    """One session. `hold` blocks; `abort` ends it from another thread."""
+    """One session with one address of the server. `hold` and `knock` block; `abort` ends it from another thread."""
 
-    def __init__(self, server: SmtpServer) -> None:
+    def __init__(self, server: SmtpServer, address: str | None = None) -> None:
         self._server = server
+        self._address = address or server.host
+        self._where = server.where if address in (None, server.host) else f"{server.where} at {address}"
         self._smtp: _Client | None = None
         self._step = Step.GREETING
 
@@ -119,82 +126,101 @@ class Conversation:
 
         Raises ProbeError when the server cannot be reached, or does not answer as a mail server does.
         """
+        return self._held(self._talk)
+
+    def knock(self) -> Session:
+        """Greet, encrypt and log in as nobody, which the server has to reject. Raises ProbeError as `hold` does."""
+        return self._held(self._try_nobody)
+
+    def _held(self, talk: Callable[[_Client, ssl.SSLContext], Session]) -> Session:
         server = self._server
         context = server.tls.context
         self._smtp = _Client(server, context, server.timeout.total_seconds())
         try:
-            return self._talk(self._smtp, context)
+            return talk(self._smtp, context)
         except ssl.SSLCertVerificationError as error:
             why = (error.verify_message or "it cannot be verified").rstrip(".")
-            return Session(server.where, Answer(Step.STARTTLS, 220), untrusted=why)
+            return Session(self._where, Answer(Step.STARTTLS, 220), untrusted=why)
         except ssl.SSLError as error:
             raise ProbeError(
-                f"The TLS handshake with {server.where} failed ({error.reason or 'no reason given'}).", Reason.REFUSED
+                f"The TLS handshake with {self._where} failed ({error.reason or 'no reason given'}).", Reason.REFUSED
             ) from None
         except TimeoutError:
-            raise Unanswered(f"{server.where} did not answer {self._step} in time.", Reason.TIMEOUT) from None
+            raise Unanswered(f"{self._where} did not answer {self._step} in time.", Reason.TIMEOUT) from None
         except smtplib.SMTPServerDisconnected as error:
             if isinstance(error.__context__, TimeoutError):
-                raise Unanswered(f"{server.where} did not answer {self._step} in time.", Reason.TIMEOUT) from None
+                raise Unanswered(f"{self._where} did not answer {self._step} in time.", Reason.TIMEOUT) from None
             raise self._broken_off() from None
         except (smtplib.SMTPException, ValueError):
             raise Unanswered(
-                f"{server.where} did not answer {self._step} as a mail server does.", Reason.MALFORMED
+                f"{self._where} did not answer {self._step} as a mail server does.", Reason.MALFORMED
             ) from None
         except OSError as error:
             if self._smtp.sock is None:
-                raise Unreachable(
-                    f"{server.where} cannot be reached: {os_reason(error)}.", Reason.UNREACHABLE
-                ) from None
+                raise Unreachable(f"{self._where} cannot be reached: {os_reason(error)}.", Reason.UNREACHABLE) from None
             raise self._broken_off() from None
         finally:
             self._smtp.close()
 
     def _broken_off(self) -> ProbeError:
-        return Unanswered(
-            f"{self._server.where} ended the connection instead of answering {self._step}.", Reason.REFUSED
-        )
+        return Unanswered(f"{self._where} ended the connection instead of answering {self._step}.", Reason.REFUSED)
 
     def _talk(self, smtp: _Client, context: ssl.SSLContext) -> Session:
         server = self._server
-        code, _ = smtp.connect(server.host, server.port)
-        if code != 220:
-            return Session(server.where, _answer(Step.GREETING, code))
-        hello = self._hello(smtp)
-        clear = frozenset[str]()
-        if not hello.accepted:
-            return Session(server.where, hello)
-        if server.security is Security.STARTTLS:
-            clear = _mechanisms(smtp)
-            if not smtp.has_extn("starttls"):
-                return Session(server.where, hello, clear_mechanisms=clear)
-            self._step = Step.STARTTLS
-            code, _ = smtp.starttls(context=context)
-            if code != 220:
-                return Session(server.where, _answer(Step.STARTTLS, code))
-            hello = self._hello(smtp)
-        found = frozenset[str]() if not hello.accepted else _mechanisms(smtp)
+        session = self._encrypted(smtp, context)
+        last = session.last
+        if last.step is not Step.HELLO or not last.accepted or not session.encrypted:
+            return session
         anonymous = None
-        if hello.accepted and server.username is not None:
+        if server.username is not None:
             anonymous = self._envelope(smtp)
             smtp.rset()
-            hello = self._login(smtp, found)
-        last = self._envelope(smtp) if hello.accepted else hello
+            last = self._login(smtp, session.mechanisms, server.username, server.password)
+        last = self._envelope(smtp) if last.accepted else last
         with suppress(smtplib.SMTPException, OSError):
             smtp.rset()
             smtp.quit()
-        return Session(server.where, last, clear, found, anonymous=anonymous)
+        return replace(session, last=last, anonymous=anonymous)
+
+    def _try_nobody(self, smtp: _Client, context: ssl.SSLContext) -> Session:
+        session = self._encrypted(smtp, context)
+        if not session.encrypted or not session.last.accepted:
+            return session
+        last = self._login(smtp, session.mechanisms, _NOBODY, SecretStr(secrets.token_hex(16)))
+        with suppress(smtplib.SMTPException, OSError):
+            smtp.quit()
+        return replace(session, last=last)
+
+    def _encrypted(self, smtp: _Client, context: ssl.SSLContext) -> Session:
+        """The session up to the server's hello on an encrypted connection, or the first refusal."""
+        server, where = self._server, self._where
+        code, _ = smtp.connect(self._address, server.port)
+        if code != 220:
+            return Session(where, _answer(Step.GREETING, code))
+        hello = self._hello(smtp)
+        clear = frozenset[str]()
+        if not hello.accepted:
+            return Session(where, hello)
+        if server.security is Security.STARTTLS:
+            clear = _mechanisms(smtp)
+            if not smtp.has_extn("starttls"):
+                return Session(where, hello, clear_mechanisms=clear)
+            self._step = Step.STARTTLS
+            code, _ = smtp.starttls(context=context)
+            if code != 220:
+                return Session(where, _answer(Step.STARTTLS, code))
+            hello = self._hello(smtp)
+        found = frozenset[str]() if not hello.accepted else _mechanisms(smtp)
+        return Session(where, hello, clear, found, encrypted=True)
 
     def _hello(self, smtp: _Client) -> Answer:
         self._step = Step.HELLO
         return _answer(Step.HELLO, smtp.ehlo()[0])
 
-    def _login(self, smtp: _Client, offered: frozenset[str]) -> Answer:
-        """The answer to the login: by PLAIN or LOGIN, which any server has that is encrypted; code 0 where it has neither."""
+    def _login(self, smtp: _Client, offered: frozenset[str], user: str, secret: SecretStr | None) -> Answer:
+        """The answer to a login: by PLAIN or LOGIN, which any server has that is encrypted; code 0 where it has neither."""
         self._step = Step.LOGIN
-        assert self._server.username is not None
-        assert self._server.password is not None
-        user, password = self._server.username, self._server.password.get_secret_value()
+        password = secret.get_secret_value() if secret else ""
         plain = "\0".join(("", user, password))
         if "PLAIN" in offered:
             return _answer(Step.LOGIN, smtp.docmd("AUTH", f"PLAIN {_encoded(plain)}")[0])

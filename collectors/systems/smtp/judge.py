@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from collectors.systems.smtp.model import Session, Step
 from exporter.verdict import Reason, Result, failed, unknown, warning
 
-__all__ = ["session_problems"]
+__all__ = ["nobody_problems", "session_problems"]
 
 _DENIED = (525, 530, 534, 535)
 
@@ -35,6 +35,15 @@ def session_problems(session: Session) -> Iterator[Result]:
         )
     if session.clear_mechanisms:
         yield warning(f"{where} offers a login before the connection is encrypted.")
+
+
+def nobody_problems(session: Session) -> Iterator[Result]:
+    """Whether a server accepts the login of a user that it does not have, as servers for tests do that catch all messages."""
+    if session.login_accepted:
+        yield unknown(
+            f"{session.where} accepts any login, so it does not show that this one may send: servers do so that deliver nothing.",
+            reason=Reason.CONTRADICTED,
+        )
 
 
 def _refused(session: Session) -> Result:

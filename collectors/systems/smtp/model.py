@@ -39,6 +39,7 @@ class Session:
 
     `mechanisms` are those of AUTH that were offered once encrypted, `clear_mechanisms` those before; `untrusted` is why the
     certificate was not accepted; `anonymous` is the answer to the recipient before the login, None where that was not tried.
+    `encrypted` is whether it came so far that logins are accepted.
     """
 
     where: str
@@ -47,3 +48,14 @@ class Session:
     mechanisms: frozenset[str] = frozenset()
     untrusted: str | None = None
     anonymous: Answer | None = None
+    encrypted: bool = False
+
+    @property
+    def login_refused(self) -> bool:
+        """Whether the server did not accept the login: to try again may lock the account."""
+        return self.last.step is Step.LOGIN and not self.last.accepted
+
+    @property
+    def login_accepted(self) -> bool:
+        """Whether it did."""
+        return self.last.step in (Step.SENDER, Step.RECIPIENT) or (self.last.step is Step.LOGIN and self.last.accepted)

@@ -67,8 +67,9 @@ class S3:
         rule = {"ApplyServerSideEncryptionByDefault": how}
         self.api.put_bucket_encryption(Bucket=BUCKET, ServerSideEncryptionConfiguration={"Rules": [rule]})
 
-    def put(self, key: str, size: int = 1000) -> None:
-        self.api.put_object(Bucket=BUCKET, Key=key, Body=b"x" * size)
+    def put(self, key: str, size: int = 1000, *, same: bytes | None = None) -> None:
+        content = key.encode() if same is None else same
+        self.api.put_object(Bucket=BUCKET, Key=key, Body=content.ljust(size, b"x")[:size])
 
     def lifecycle(self, **rule: Any) -> None:
         rules = [{"ID": "tidy", "Status": "Enabled", "Filter": {"Prefix": ""}, **rule}]
@@ -142,6 +143,19 @@ async def test_a_backup_that_shrank_is_a_warning(evidence: Folder, s3: S3, clien
         s3.put(f"orders/{days_ago(day)}.dump", 5000)
     result = await seen(evidence, "redis_backups_scheduled", client, **store("redis_backups_scheduled"))
     assert (result.status, "has 1 kB, those before it 5 kB" in result.summary) == (Status.WARNING, True)
+
+
+async def test_one_file_that_is_stored_again_and_again_is_a_warning(evidence: Folder, s3: S3, client: Aws) -> None:
+    """The dump fails, and the upload takes what the last one left behind."""
+    line = "database_backups_scheduled"
+    for day in (1, 2):
+        s3.put(f"orders/{days_ago(day)}.dump")
+    assert (await seen(evidence, line, client, **store(line))).status is Status.OK
+    s3.put("orders/now.dump", same=b"stale")
+    assert (await seen(evidence, line, client, **store(line))).status is Status.OK
+    s3.put(f"orders/{days_ago(0.1)}.dump", same=b"stale")
+    result = await seen(evidence, line, client, **store(line))
+    assert (result.status, "same content as 1 backup before it" in result.summary) == (Status.WARNING, True), result
 
 
 async def test_what_compressing_nothing_makes_is_no_backup(evidence: Folder, s3: S3, client: Aws) -> None:
@@ -491,6 +505,42 @@ async def test_automated_backups_of_rds(
     settings["databases"][0]["rds"] = {"instance": "absent"}
     result = await seen(evidence, lines[0], client, **settings)
     assert (result.status, result.summary) == (Status.FAILED, "RDS instance absent does not exist.")
+
+
+async def test_the_cluster_of_an_instance_is_what_is_backed_up(
+    evidence: Folder, aws: AwsServer, client: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rds = aws.client("rds")
+    owner = {"MasterUsername": "owner", "MasterUserPassword": "a-long-password"}
+    rds.create_db_cluster(
+        DBClusterIdentifier="shop", Engine="aurora-postgresql", BackupRetentionPeriod=7, StorageEncrypted=True, **owner
+    )
+    rds.create_db_instance(
+        DBInstanceIdentifier="shop-1",
+        DBClusterIdentifier="shop",
+        Engine="aurora-postgresql",
+        DBInstanceClass="db.r6g.large",
+    )
+    ask = Aws.call
+
+    async def as_aws(self: Aws, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        found = await ask(self, service, operation, **parameters)
+        for instance in found.get("DBInstances", ()):
+            instance.pop("LatestRestorableTime", None)  # which moto adds: Aurora's instances have none
+        return found
+
+    monkeypatch.setattr(Aws, "call", as_aws)
+    settings = {"databases": [{"name": "shop", "rds": {"instance": "shop-1"}}]}
+    for line in ("database_backups_scheduled", "retention_policy_configured", "storage_encrypted"):
+        result = await seen(evidence, line, client, **settings)
+        assert (result.status, "shop-1 of cluster shop" in result.summary or line == "storage_encrypted") == (
+            Status.OK,
+            True,
+        ), result
+    settings["databases"][0]["retention"] = "8d"
+    assert (await seen(evidence, "retention_policy_configured", client, **settings)).status is Status.FAILED
+    evidence.clock.at += timedelta(hours=1)
+    assert (await seen(evidence, "database_backups_scheduled", client, **settings)).status is Status.FAILED
 
 
 async def test_the_key_of_an_instance_of_rds(evidence: Folder, aws: AwsServer, client: Aws) -> None:

@@ -85,6 +85,13 @@ async def test_a_recovery_fits_into_its_exercise(evidence: Folder) -> None:
     assert (await seen(evidence, "recovery_tested")).status is Status.FAILED
 
 
+async def test_a_path_that_nothing_uses_notifies_nobody(evidence: Folder, oncall_server: OnCallServer) -> None:
+    oncall_server.people = [Person(1, "ada"), Person(2, "grace")]
+    oncall_server.services = ()
+    result = await contacts(evidence, pagerduty(oncall_server))
+    assert (result.status, "is used by no service" in result.summary) == (Status.FAILED, True), result.summary
+
+
 @pytest.mark.verifies("disaster_recovery.rto_met", "ok")
 @pytest.mark.verifies("disaster_recovery.rto_met", "failed")
 @pytest.mark.verifies("disaster_recovery.rto_met", "unknown")
@@ -106,6 +113,30 @@ async def test_each_objective_is_held_against_a_measured_recovery(evidence: Fold
     assert "took 0 s, which cannot be" in (await seen(evidence, "rto_met", **objectives)).summary
     evidence.record("rto_met", measured={"orders_seconds": 1, "search_seconds": 1}, on="2026-01-01")
     assert (await seen(evidence, "rto_met", **objectives)).status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("item", "measured", "settings"),
+    [
+        ("rto_met", "orders_seconds", {"recovery_times": [{"service": "orders", "at_most": "8h"}]}),
+        ("rpo_met", "orders_seconds", {"recovery_points": [{"store": "orders", "at_most": "8h"}]}),
+        ("failover_tested", "postgresql_seconds", {}),
+    ],
+)
+async def test_a_record_is_younger_than_its_drill(
+    evidence: Folder, item: str, measured: str, settings: dict[str, Any]
+) -> None:
+    for window, seconds, words in (
+        (WINDOW, 300, ""),
+        ({"start": "2026-12-30", "end": "2026-12-30"}, 300, "after it was recorded"),
+        ({"start": "2024-09-30", "end": "2024-09-30"}, 300, "before it was recorded"),
+        (WINDOW, 15_000, "took 15000 s, in an exercise of 14400 s"),
+    ):
+        evidence.record(item, window=window, measured={measured: seconds})
+        result = await seen(evidence, item, **settings)
+        lost = item == "rpo_met" and seconds == 15_000  # what was lost may be of longer than the drill
+        assert result.status is (Status.OK if not words or lost else Status.FAILED), result.summary
+        assert lost or words in result.summary
 
 
 # Who is on call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import threading
@@ -29,6 +30,7 @@ from tests.support import Run, make_context, sees
 
 OK, WARNING, FAILED, UNKNOWN = Status.OK, Status.WARNING, Status.FAILED, Status.UNKNOWN
 NUMBER = "+15005550006"
+DKIM_KEY = f"v=DKIM1; k=ed25519; p={base64.b64encode(bytes(32)).decode()}"
 
 
 evidence = evidence_of("communications")
@@ -60,12 +62,13 @@ def mail(files: tuple[Path, Path]) -> Iterator[Submission]:
 
 async def sent(evidence: Folder, port: int, /, *, mail_domain: dict[str, Any] | None = None, **settings: Any) -> Result:
     domain = {"mail_domain": mail_domain} if mail_domain else {}
+    of = mail_domain["name"] if mail_domain else "example.com"
     server = {
         "host": LOOPBACK,
         "port": port,
         "username": USER,
         "password": PASSWORD,
-        "sender": "shop@example.com",
+        "sender": f"shop@{of}",
         "recipient": "sre@example.org",
         "tls": {"ca_file": str(evidence.path / "ca.pem")},
     }
@@ -122,6 +125,42 @@ async def test_logins(evidence: Folder, files: tuple[Path, Path], mail: Submissi
     with submission(files, auth_require_tls=False) as server:
         result = await sent(evidence, server.port)
         assert (result.status, "before the connection is encrypted" in result.summary) == (WARNING, True)
+
+
+async def test_a_server_that_lets_everybody_in_shows_nothing(evidence: Folder, mail: Submission) -> None:
+    mail.any_login = True  # as servers for tests do, which catch all messages and deliver none
+    result = await sent(evidence, mail.port)
+    assert (result.status, "accepts any login" in result.summary) == (UNKNOWN, True), result.summary
+    assert mail.users == [USER, "checklist-exporter-nobody"]
+
+
+async def test_each_address_is_tried(
+    evidence: Folder, files: tuple[Path, Path], mail: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every second connection of a product goes to the other address."""
+    addresses, resolve = [LOOPBACK, "127.0.0.2"], socket.getaddrinfo
+
+    def answered(host: Any, port: Any, *how: Any, **more: Any) -> Any:
+        if host != "mail.shop.test":
+            return resolve(host, port, *how, **more)
+        return [found for address in addresses for found in resolve(address, port, type=socket.SOCK_STREAM)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answered)
+    tls = {"ca_file": str(evidence.path / "ca.pem"), "server_name": LOOPBACK}
+    result = await sent(evidence, mail.port, host="mail.shop.test", tls=tls)
+    assert (result.status, "at 127.0.0.2 cannot be reached" in result.summary) == (WARNING, True), result.summary
+    with submission(files, host="127.0.0.2", port=mail.port) as other:
+        assert (await sent(evidence, mail.port, host="mail.shop.test", tls=tls)).status is OK
+        other.login = "535 5.7.8 Error: authentication failed"
+        result = await sent(evidence, mail.port, host="mail.shop.test", tls=tls)
+        assert (result.status, "at 127.0.0.2 answered 535" in result.summary) == (FAILED, True), result.summary
+    addresses[0] = "::1"  # where nothing listens, as where there is no IPv6
+    addresses[1] = LOOPBACK
+    assert (await sent(evidence, mail.port, host="mail.shop.test", tls=tls)).status is OK
+    mail.login, addresses[0], mail.users = "535 5.7.8 Error", LOOPBACK, []
+    addresses[1] = "127.0.0.2"
+    assert (await sent(evidence, mail.port, host="mail.shop.test", tls=tls)).status is FAILED
+    assert mail.users == [USER]  # a wrong password is tried once
 
 
 async def test_encryption_is_verified(evidence: Folder, files: tuple[Path, Path], mail: Submission) -> None:
@@ -196,6 +235,18 @@ async def test_receivers_have_to_recognise_what_is_sent(evidence: Folder, mail: 
     assert (result.status, result.summary) == (FAILED, "DKIM key s1._domainkey.shop.test is revoked (p= is empty).")
     result = await sent(evidence, mail.port, mail_domain={**domain, "timeout": "200ms"})
     assert result.status is UNKNOWN, result.summary
+
+
+async def test_the_records_have_to_be_those_of_the_sender(evidence: Folder, mail: Submission) -> None:
+    records = zone({"shop": "v=spf1 -all", "s1._domainkey.shop": DKIM_KEY, "_dmarc.shop": "v=DMARC1; p=reject"})
+    with bind(records) as server:
+        domain = {"name": "shop.test", "dkim_selectors": ["s1"], "nameservers": [f"{LOOPBACK}:{server.port}"]}
+        for sender in ("a@shop.test", "a@Mail.Shop.test"):
+            result = await sent(evidence, mail.port, mail_domain=domain, sender=sender)
+            assert result.status is OK, result.summary
+        for sender in ("a@myshop.test", "a@other.test"):
+            result = await sent(evidence, mail.port, mail_domain=domain, sender=sender)
+            assert (result.status, "were not checked" in result.summary) == (UNKNOWN, True), result.summary
 
 
 @pytest.mark.parametrize(
