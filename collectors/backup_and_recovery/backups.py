@@ -12,7 +12,7 @@ from typing import ClassVar, Self, TypeVar
 from pydantic import Field, model_validator
 
 from collectors.shared.copies import size_problems
-from collectors.shared.drills import drill_problems
+from collectors.shared.drills import LEAST_SECONDS, drill_problems
 from collectors.shared.dsn import Dsn
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.aws.client import Aws, AwsError
@@ -482,11 +482,12 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
             return attested
         record = attested.evidence[0]
         measured = record.measured
-        missing = [store.name for store in stores if not measured.get(f"{_key(store.name)}_seconds", 0) > 0]
+        missing = [store.name for store in stores if measured.get(f"{_key(store.name)}_seconds", 0) < LEAST_SECONDS]
         if missing:
             example = f"{_key(missing[0])}_seconds"
             return failed(
-                f"The record measures no restore of {listed(missing)} (such as {example}).", reason=Reason.MISSING
+                f"The record measures no restore of {listed(missing)} (such as {example}, at least 1 s).",
+                reason=Reason.MISSING,
             )
         took = {f"the restore of {store.name}": measured[f"{_key(store.name)}_seconds"] for store in stores}
         longest = self.settings.valid_for.get("restoration_tested", _RESTORED)

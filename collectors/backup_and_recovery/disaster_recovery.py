@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from collectors.shared.drills import drill_problems
+from collectors.shared.drills import LEAST_SECONDS, drill_problems
 from collectors.shared.dsn import Dsn
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.aws.client import Aws, AwsError
@@ -153,7 +153,7 @@ class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
                 yield failed(
                     f"The record does not measure the recovery of {objective.service} ({key}).", reason=Reason.MISSING
                 )
-            elif seconds <= 0:
+            elif seconds < LEAST_SECONDS:
                 yield failed(
                     f"The record says that the recovery of {objective.service} took {seconds:g} s, which cannot be.",
                     reason=Reason.INVALID,
@@ -359,7 +359,7 @@ def _failed_over(record: Record) -> dict[str, float]:
 def exercise(record: Record, longest: timedelta) -> Result:
     """Whether the measured recovery fits into the exercise, and that was over and recent when it was recorded."""
     seconds = record.measured["recovery_seconds"]
-    if seconds <= 0:
+    if seconds < LEAST_SECONDS:
         return failed(f"The record says that the recovery took {seconds:g} s, which cannot be.", reason=Reason.INVALID)
     good = ok(f"The service was recovered within {seconds:g} s.", recovery_seconds=seconds)
     return verdict(drill_problems(record, longest, {"the recovery": seconds}), good)

@@ -8,9 +8,9 @@ from statistics import median
 
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, unknown, warning
-from exporter.words import format_length, format_size
+from exporter.words import counted, format_length, format_size
 
-__all__ = ["CLOCKS", "age_problems", "retention_problems", "size_problems"]
+__all__ = ["CLOCKS", "age_problems", "repeated_problems", "retention_problems", "size_problems"]
 
 CLOCKS = timedelta(minutes=5)
 """How far clocks of two hosts may differ before a date counts as one of the future."""
@@ -35,6 +35,19 @@ def size_problems(newest: str, size: int, before: Sequence[int]) -> Iterator[Res
         yield failed(sentence, reason=Reason.INVALID)
     elif size < _SHRUNK * usual:
         yield warning(sentence)
+
+
+def repeated_problems(newest: str, contents: Sequence[str], written: Sequence[datetime]) -> Iterator[Result]:
+    """Whether it holds something new: what a dump that fails leaves behind is backed up again and again.
+
+    `contents` tell the contents of the newest backup and those before it apart, the latest first; an empty one is not known.
+    """
+    same = [bool(content) and content == contents[0] for content in contents]
+    if (times := [*same, False].index(False)) > 1:
+        yield warning(
+            f"{newest} has the same content as {counted(times - 1, 'backup')} before it, since {written[times - 1]:%F}: one old "
+            "file may be stored again and again."
+        )
 
 
 def retention_problems(

@@ -10,8 +10,10 @@ from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed
 from exporter.words import format_length
 
-__all__ = ["drill_problems"]
+__all__ = ["LEAST_SECONDS", "drill_problems"]
 
+LEAST_SECONDS = 1
+"""Nothing is restored or recovered faster: a smaller number is of another unit, such as hours."""
 _DAY = timedelta(days=1)
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from collectors.shared.copies import CLOCKS, age_problems, retention_problems, size_problems
+from collectors.shared.copies import (
+    CLOCKS,
+    age_problems,
+    repeated_problems,
+    retention_problems,
+    size_problems,
+)
 from collectors.shared.verdicts import verdict
 from collectors.systems.backups.model import (
     PUBLIC_BLOCKS,
@@ -69,19 +75,9 @@ def _object_problems(backups: Sequence[StoredObject], objects: Objects, now: dat
         )
     if newest.storage_class in _FROZEN:
         yield warning(f"{name} is in storage class {newest.storage_class}: it cannot be read at once.")
-    if (same := _repeated(backups)) > 1:
-        yield warning(
-            f"{name} has the same content as {counted(same - 1, 'backup')} before it, since {backups[same - 1].written:%F}: "
-            "one old file may be stored again and again."
-        )
+    contents = [f"{found.tag} {found.size}" if found.tag else "" for found in backups]
+    yield from repeated_problems(name, contents, [found.written for found in backups])
     yield from size_problems(name, newest.size, [found.size for found in backups[1:]])
-
-
-def _repeated(backups: Sequence[StoredObject]) -> int:
-    """How many of the newest backups have the content of the newest."""
-    newest = backups[0]
-    same = [bool(one.tag) and (one.tag, one.size) == (newest.tag, newest.size) for one in backups]
-    return [*same, False].index(False) if same[0] else 1
 
 
 def judge_retention(

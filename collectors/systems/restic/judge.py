@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from collectors.shared.copies import age_problems, retention_problems, size_problems
+from collectors.shared.copies import age_problems, repeated_problems, retention_problems, size_problems
 from collectors.systems.restic.model import Checked, Restic, Snapshot, own_snapshots
 from exporter.verdict import Reason, Result, failed, unknown
 from exporter.words import counted, format_size, listed
@@ -21,6 +21,9 @@ def snapshot_problems(store: str, snapshots: Sequence[Snapshot], restic: Restic,
         return
     newest, name = own[0], f"The newest snapshot of {store}"
     yield from age_problems(name, newest.time, restic.max_age, now)
+    changes = [not one.is_unchanged for one in own]
+    contents = [str(sum(changes[place:])) for place in range(len(own))]
+    yield from repeated_problems(name, contents, [one.time for one in own])
     if newest.size is not None and newest.size < restic.min_size:
         yield failed(
             f"{name} has {format_size(newest.size)} (at least {format_size(restic.min_size)} wanted).",

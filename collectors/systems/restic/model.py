@@ -50,6 +50,8 @@ class Restic(Options):
 
 class _Summary(msgspec.Struct, frozen=True):
     total_bytes_processed: int | None = None
+    files_new: int | None = None
+    files_changed: int | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -66,6 +68,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     def size(self) -> int | None:
         """Bytes of the files in it, None where that is not known."""
         return self.summary.total_bytes_processed if self.summary else None
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether each of its files was the same in the snapshot before it."""
+        return self.summary is not None and self.summary.files_new == 0 == self.summary.files_changed
 
 
 class Checked(msgspec.Struct, frozen=True):

@@ -115,6 +115,8 @@ def _filter_problems(spec: BackupSpec, name: str) -> Iterator[Result]:
         yield warning(f"{name} leaves out objects that do not match its {listed(spec.filters)}.")
     if spec.left_out:
         yield warning(f"{name} leaves out {listed(spec.left_out)}.")
+    if spec.resource_policy:
+        yield warning(f"{name} leaves out the volumes that its resourcePolicy skips.")
 
 
 def _attempt_problems(found: Backups, velero: Velero) -> Iterator[Result]:

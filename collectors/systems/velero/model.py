@@ -63,6 +63,7 @@ class BackupSpec(Struct, frozen=True):
     default_volumes_to_fs_backup: bool | None = None
     label_selector: dict[str, object] | None = None
     or_label_selectors: tuple[dict[str, object], ...] | None = None
+    resource_policy: dict[str, object] | None = None
     storage_location: str = ""
     ttl: str = ""
 

@@ -776,7 +776,7 @@ async def test_without_leave_a_record_has_to_measure_a_restore_of_every_store(
     on = f"{evidence.clock.at:%Y-%m-%d}"
     evidence.record("restoration_tested", on=on)
     assert (
-        "measures no restore of orders (such as orders_seconds)"
+        "measures no restore of orders (such as orders_seconds, at least 1 s)"
         in (await seen(evidence, "restoration_tested", **settings)).summary
     )
     evidence.record("restoration_tested", on=on, measured={"orders_seconds": 0})

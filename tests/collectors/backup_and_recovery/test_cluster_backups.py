@@ -175,6 +175,12 @@ BACKUPS: dict[str, tuple[dict[str, Any], dict[str, Any], Status, str]] = {
         "not include namespace shop",
     ),
     "filtered": ({"labelSelector": {"matchLabels": {"app": "web"}}}, {}, WARNING, "do not match its labelSelector"),
+    "policy": (
+        {"resourcePolicy": {"kind": "configmap", "name": "skip-cache"}},
+        {},
+        WARNING,
+        "leaves out the volumes that its resourcePolicy skips",
+    ),
     "warnings": ({}, {"warnings": 4}, WARNING, "has 4 warnings"),
     "hooks failed": ({}, {"hookStatus": {"hooksAttempted": 2, "hooksFailed": 1}}, FAILED, "1 hook of Velero's newest"),
     "no such location": ({"storageLocation": "old"}, {}, FAILED, "no BackupStorageLocation old"),

@@ -111,6 +111,8 @@ async def test_each_objective_is_held_against_a_measured_recovery(evidence: Fold
     )
     evidence.record("rto_met", measured={"orders_seconds": 0, "search_seconds": 1})
     assert "took 0 s, which cannot be" in (await seen(evidence, "rto_met", **objectives)).summary
+    evidence.record("rto_met", measured={"orders_seconds": 0.75, "search_seconds": 2})  # hours
+    assert "took 0.75 s, which cannot be" in (await seen(evidence, "rto_met", **objectives)).summary
     evidence.record("rto_met", measured={"orders_seconds": 1, "search_seconds": 1}, on="2026-01-01")
     assert (await seen(evidence, "rto_met", **objectives)).status is Status.FAILED
 

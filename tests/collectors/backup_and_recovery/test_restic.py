@@ -38,8 +38,8 @@ def made() -> Iterator[Repository]:
     """A repository with snapshots of a week, the newest of a minute ago."""
     with scratch("restic") as directory:
         repository = Repository(directory)
-        (repository.source / "orders.dump").write_bytes(os.urandom(100_000))
         for days in (8, 6, 4, 2, 0):
+            (repository.source / "orders.dump").write_bytes(os.urandom(100_000))
             repository.back_up(datetime.now(UTC) - timedelta(days=days, minutes=1))
         yield repository
 
@@ -89,6 +89,14 @@ async def test_a_recent_snapshot_in_a_sound_repository(evidence: Folder, made: R
         assert (result.status, words in result.summary) == (UNKNOWN, True), result.summary
     evidence.clock.at -= timedelta(hours=1)
     assert (await see(evidence, made)).status is UNKNOWN  # dated in the future
+
+
+async def test_a_dump_that_fails_leaves_the_last_one_behind(evidence: Folder, repository: Repository) -> None:
+    for minutes in (40, 20):
+        repository.back_up(datetime.now(UTC) - timedelta(minutes=minutes))  # of what is there: nothing was dumped since
+    repository.run("forget", "--quiet", "latest")
+    result = await see(evidence, repository)
+    assert (result.status, "same content as 1 backup before it" in result.summary) == (WARNING, True), result.summary
 
 
 async def test_what_cannot_be_read_is_no_backup(evidence: Folder, repository: Repository) -> None:
