@@ -23,6 +23,7 @@ from collectors.systems.nats.judge.clusters import (
     link_problems,
     payload_problems,
     peer_problems,
+    release_problems,
     same_problems,
 )
 from collectors.systems.nats.judge.consumers import (
@@ -34,17 +35,32 @@ from collectors.systems.nats.judge.consumers import (
 )
 from collectors.systems.nats.judge.exporters import exporter_problems, frozen_problems
 from collectors.systems.nats.judge.groups import meta_problems
-from collectors.systems.nats.judge.origins import stalled_problems, unmatched_origin_problems, waiting
-from collectors.systems.nats.judge.servers import certificate_problems, client_problems, health_problems, slow_problems
+from collectors.systems.nats.judge.origins import (
+    is_ahead,
+    recreated_problems,
+    stalled_problems,
+    unmatched_origin_problems,
+    waiting,
+)
+from collectors.systems.nats.judge.servers import (
+    certificate_problems,
+    client_problems,
+    detection_problems,
+    health_problems,
+    slow_problems,
+)
 from collectors.systems.nats.judge.storage import room_problems, store_problems
 from collectors.systems.nats.judge.streams import (
     abandoned,
     abandoned_problems,
     kept_problems,
+    offline_problems,
+    passing_problems,
     rewound_problems,
     stream_problems,
+    zone_problems,
 )
-from collectors.systems.nats.judge.topology import own_jetstreams
+from collectors.systems.nats.judge.topology import own_jetstreams, zones_of
 from collectors.systems.nats.model import (
     Account,
     Consumer,
@@ -150,6 +166,9 @@ class NatsTarget(Target, PodOptions, _Limits):
     nkey_seed: Secret | None = Field(None, description="Seed of the user's NKey.")
     credentials_file: Path | None = Field(None, description="Credentials file (JWT and seed) of the user.")
     tls: Trust | None = Field(None, description="Speak TLS with the servers: whom to trust, and who we are.")
+    tls_first: bool = Field(
+        False, description="Whether the servers wait for TLS before they say anything (`handshake_first: true`)."
+    )
 
 
 class NatsSettings(SectionSettings, _Limits):
@@ -191,6 +210,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
             target.credentials_file,
             target.tls,
             target.node_timeout,
+            target.tls_first,
         )
         return await self._each(
             [self.resources.enter_async_context(connected(node.server, login)) for node in target.nodes]
@@ -241,6 +261,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         where = f"$JS.API.STREAM.LIST of NATS {connection.address}"
         streams: list[StreamInfo] = []
         missing: set[str] = set()
+        offline: dict[str, str] = {}
         offset = 0
         while True:
             page = await connection.request("$JS.API.STREAM.LIST", {"offset": offset}, patience=_PATIENCE)
@@ -248,9 +269,10 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
                 return await self._refused(number, connection, page)
             streams += (parsed(where, stream, StreamInfo) for stream in _list(where, page, "streams"))
             missing.update(map(str, _list(where, page, "missing")))
+            offline |= _reasons(where, page)
             offset += (limit := _int(where, page, "limit"))  # not by what was found: a page leaves out what is missing
             if not limit or offset >= _int(where, page, "total"):
-                return Account(number, info, tuple(streams), tuple(sorted(missing)))
+                return Account(number, info, tuple(streams), tuple(sorted(missing - offline.keys())), offline=offline)
 
     @fetched
     async def consumers(self) -> tuple[Consumers | ProbeError, ...]:
@@ -264,21 +286,24 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         assert isinstance(connection, Connection)
         turns = asyncio.Semaphore(_AT_ONCE)
 
-        async def of(stream: str) -> tuple[list[Consumer], list[tuple[str, str]]]:
+        async def of(stream: str) -> tuple[list[Consumer], Mapping[str, str | None]]:
             async with turns:
                 return await self._consumers(connection, stream)
 
         names = [stream.name for stream in account.streams if stream.state.consumer_count]
-        found = await asyncio.gather(*map(of, names))
-        missing = tuple(sorted(name for _, lacking in found for name in lacking))
-        return Consumers({name: tuple(known) for name, (known, _) in zip(names, found, strict=True)}, missing)
+        found = dict(zip(names, await asyncio.gather(*map(of, names)), strict=True))
+        silent = {
+            (stream, name): why for stream, (_, lacking) in found.items() for name, why in sorted(lacking.items())
+        }
+        return Consumers({stream: tuple(known) for stream, (known, _) in found.items()}, silent)
 
     @staticmethod
-    async def _consumers(connection: Connection, stream: str) -> tuple[list[Consumer], list[tuple[str, str]]]:
+    async def _consumers(connection: Connection, stream: str) -> tuple[list[Consumer], Mapping[str, str | None]]:
+        """The consumers of a stream; and by name those that are not shown, with the reason why one is offline."""
         subject = f"$JS.API.CONSUMER.LIST.{stream}"
         where = f"{subject} of NATS {connection.address}"
         found: list[Consumer] = []
-        missing: list[tuple[str, str]] = []
+        missing: dict[str, str | None] = {}
         offset = 0
         while True:
             page = await connection.request(subject, {"offset": offset}, patience=_PATIENCE)
@@ -287,7 +312,8 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
                     f"NATS {connection.address} does not list the consumers of stream {stream}{_why(page)}."
                 )
             found += (parsed(where, consumer, Consumer) for consumer in _list(where, page, "consumers"))
-            missing += ((stream, str(name)) for name in _list(where, page, "missing"))
+            missing |= dict.fromkeys(map(str, _list(where, page, "missing")))
+            missing |= _reasons(where, page)
             offset += (limit := _int(where, page, "limit"))
             if not limit or offset >= _int(where, page, "total"):
                 return found, missing
@@ -416,12 +442,14 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         problems += peer_problems(seen, len(nodes), silent, silent_core=silent_core)
         problems += link_problems(seen)
         problems += payload_problems(seen)
+        problems += release_problems(seen)
         for node, connection, monitor in pairs:
             if isinstance(connection, Connection) and isinstance(monitor, Monitor):
                 problems += same_problems(node.server, connection.server_id, monitor)
         for monitor in seen:
             problems += health_problems(monitor)
             problems += client_problems(monitor)
+            problems += detection_problems(monitor)
             problems += certificate_problems(monitor, self.target)
             problems += slow_problems(monitor, looks.get(monitor.name))
             if isinstance(monitor.varz, Varz):
@@ -508,6 +536,9 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         accounts = await self.accounts()
         problems = await self._by_account(self._copied_by, unavailable=failed)
         known = [account for account in accounts if isinstance(account, Account) and account.refused is None]
+        zones = zones_of([monitor for monitor in await self.monitors() if isinstance(monitor, Monitor)])
+        for stream in (stream for account in known for stream in account.streams):
+            problems += zone_problems(stream, zones)
         names = {name for account in known for name in account.stream_names}
         many = sum(len(account.stream_names) for account in known)
         if len(known) == len(accounts):
@@ -549,10 +580,12 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         """What is wrong with what is stored of an account."""
         for stream in account.streams:
             yield from kept_problems(stream, self.target)
+            yield from passing_problems(stream, consumers.known.get(stream.name, ()))
             yield from rewound_problems(stream, self._furthest(account, stream))
         yield from collected(account_problems(account, self.target))
         for name in account.missing:
             yield unknown(f"Stream {name} was not checked: its leader does not answer.", reason=Reason.DOWN)
+        yield from offline_problems(account)
         for stream, consumer in consumers.of(account.streams):
             yield from remembered_problems(consumer, self.target)
             yield from lost_problems(consumer, stream)
@@ -561,10 +594,14 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         """What is wrong with the copies of an account's streams and consumers, and with what they deliver."""
         for name in account.missing:
             yield failed(f"Stream {name} has no leader that answers.", reason=Reason.DOWN)
+        yield from offline_problems(account)
         streams = {stream.name: stream for stream in account.streams}
         for stream in account.streams:
             yield from stream_problems(stream, self.target)
             yield from unmatched_origin_problems(stream, streams)
+            ahead = stream.state.last_seq if is_ahead(stream, streams) else None
+            still = self._unchanged("ahead", account, stream.name, ahead)
+            yield from recreated_problems(stream, streams, still, self.target)
             for kind, origin in stream.origins:
                 lacking = waiting(stream, origin, streams)
                 place = (origin.seq or stream.state.last_seq) if lacking else None
@@ -581,8 +618,9 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
             left = stream.name not in lacking_consumers and abandoned(stream, known)
             still = self._unchanged("abandoned", account, stream.name, stream.state.first_seq if left else None)
             yield from abandoned_problems(stream, still, self.target)
-        for stream_name, name in consumers.missing:
-            yield failed(f"Consumer {name} of stream {stream_name} has no leader that answers.", reason=Reason.DOWN)
+        for (stream_name, name), why in consumers.missing.items():
+            what = "has no leader that answers" if why is None else f"is offline and delivers nothing: {why}"
+            yield failed(f"Consumer {name} of stream {stream_name} {what}.", reason=Reason.DOWN)
 
     def _furthest(self, account: Account, stream: StreamInfo) -> int:
         """The last message that the checks have observed in a stream."""
@@ -698,6 +736,14 @@ def _list(where: str, page: dict[str, Any], name: str) -> list[Any]:
     if not isinstance(found, list):
         raise ProbeError(f"{where} was answered in an unexpected format: {name} is no list.", Reason.MALFORMED)
     return found
+
+
+def _reasons(where: str, page: dict[str, Any]) -> dict[str, str]:
+    """Why streams or consumers are offline, by their names: what a newer release stored, an older one does not understand."""
+    found = page.get("offline") or {}
+    if not isinstance(found, dict):
+        raise ProbeError(f"{where} was answered in an unexpected format: offline is no object.", Reason.MALFORMED)
+    return {str(name): one_line(why).rstrip(".") for name, why in found.items()}
 
 
 def _int(where: str, page: dict[str, Any], name: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -26,7 +26,7 @@ from collectors.systems.prometheus.judge.volumes import judge_space
 from collectors.systems.prometheus.model.scrape import Scrape
 from collectors.systems.prometheus.model.volumes import Volume
 from collectors.systems.qdrant import client, judge
-from collectors.systems.qdrant.model import Peer, QdrantLimits
+from collectors.systems.qdrant.model import Held, Peer, QdrantLimits
 from exporter.collector import Collector, Context, Options, SectionSettings, Target, fetched, item
 from exporter.http import BaseUrl, Http, HttpSettings, Trust
 from exporter.options import Duration, Secret, Size
@@ -157,7 +157,9 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
         problems += judge.membership_problems(peers, len(target.nodes), target)
         problems += judge.missing_problems(peers, target)
         problems += judge.collection_problems(peers)
-        problems += judge.settling_problems(peers, target, self.context.memory.setdefault("since", {}), now)
+        since = self.context.memory.setdefault("since", {})
+        problems += judge.stall_problems(peers, since, now)
+        problems += judge.settling_problems(peers, target, since, now)
         count = len({name for peer in peers for name in peer.collections})
         many = (
             f"All {len(peers)} Qdrant peers work and reach each other" if len(peers) > 1 else "The Qdrant server works"
@@ -226,11 +228,14 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
 
         Each volume of each peer has `min_free` and `min_free_ratio` left, and room for another copy of the largest collection
         that the peer holds (vectors and payloads, by /telemetry): optimizing and taking a snapshot write one. Qdrant itself does
-        not show what its disk has left, so kubelet, node_exporter or the local file system is asked.
+        not show what its disk has left, so kubelet, node_exporter or the local file system is asked. No collection has reached the
+        size that its strict mode allows.
 
         How to fix it: enlarge the volume, delete old snapshots, or move shards to another peer.
         """
-        parts = [part for node, http in self._nodes() for part in await self._space(node, http)]
+        held: list[Mapping[str, Held]] = []
+        parts = [part for node, http in self._nodes() for part in await self._space(node, http, held)]
+        parts += judge.full_problems(held)
         measured: dict[str, float] = {}
         for part in parts:
             for name, value in part.measurements.items():
@@ -238,17 +243,17 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
                 measured[name] = tightest(value, measured.get(name, value))
         return replace(worst(*parts), measurements=measured)
 
-    async def _space(self, node: QdrantNode, http: Http) -> list[Result]:
-        """What each volume of a peer has left."""
+    async def _space(self, node: QdrantNode, http: Http, held: list[Mapping[str, Held]]) -> list[Result]:
+        """What each volume of a peer has left; what its collections take is added to `held`."""
         parts = (
             []
             if node.volumes
             else [unknown("option volumes is not set, so no free space was checked.", reason=Reason.NOT_CONFIGURED)]
         )
         try:
-            sizes = await client.collection_sizes(http, self.target.api_key)
+            held.append(holds := await client.held(http, self.target.api_key))
         except ProbeError as why:
-            sizes = {}
+            holds = {}
             parts.append(unknown(f"the size of its collections was not checked. {why}", reason=why.reason))
         for volume in node.volumes:
             try:
@@ -256,6 +261,7 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
             except ProbeError as why:
                 parts.append(unobserved(why))
                 continue
+            sizes = {name: collection.size for name, collection in holds.items()}
             parts += [judge_space(volume, space), judge.copy_fits(volume, space, sizes)]
         return [replace(part, summary=f"{node.url}: {part.summary}") for part in parts]
 

@@ -40,7 +40,10 @@ _VIOLATION = re.compile(r"permissions violation for (publish|subscription) to \"
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How a client proves who it is, and how long everything may take."""
+    """How a client proves who it is, and how long everything may take.
+
+    `tls_first`: the server says nothing before TLS (`handshake_first`).
+    """
 
     username: str | None
     password: Secret | None
@@ -49,6 +52,7 @@ class Login:
     credentials_file: Path | None
     tls: Trust | None
     timeout: timedelta
+    tls_first: bool = False
 
     def options(self) -> dict[str, Any]:
         """As `nats.connect` wants it."""
@@ -60,7 +64,11 @@ class Login:
             "user_credentials": self.credentials_file and str(self.credentials_file),
         }
         if self.tls:
-            found |= {"tls": self.tls.context, "tls_hostname": self.tls.server_name}
+            found |= {
+                "tls": self.tls.context,
+                "tls_hostname": self.tls.server_name,
+                "tls_handshake_first": self.tls_first,
+            }
         return {name: value for name, value in found.items() if value is not None}
 
     def secrets(self) -> Iterator[str]:

@@ -112,7 +112,8 @@ class Leaf(Listener, frozen=True):
 class Varz(Listener, frozen=True):
     """Of /varz: who the server is, its clients (`max_connections` 0 is not shown), and the consumers too slow since `start`.
 
-    `max_payload` (bytes) is 0 where it is not shown; `now` is the server's own clock.
+    `max_payload` (bytes) is 0 where it is not shown; `now` is the server's own clock. It closes the connection to a client that
+    has left more than `ping_max` of its PINGs unanswered, one each `ping_interval` (nanoseconds).
     """
 
     server_id: str
@@ -129,6 +130,10 @@ class Varz(Listener, frozen=True):
     connections: int = 0
     max_connections: int = 0
     max_payload: int = 0
+    ping_interval: int = 0
+    ping_max: int = 0
+    version: str = ""
+    tags: tuple[str, ...] | None = ()
     now: datetime | None = None
 
     @property
@@ -237,6 +242,7 @@ class Store(Document, frozen=True):
     max_memory: int = 0
     sync_interval: int = 0
     sync_always: bool = False
+    unique_tag: str = ""
 
 
 class ServerLimits(Document, frozen=True):
@@ -347,6 +353,7 @@ class Copies(Document, frozen=True):
     max_msg_size: int = -1
     max_age: int = 0
     allow_msg_ttl: bool = False
+    first_seq: int = 0
     discard_new_per_subject: bool = False
 
 
@@ -356,6 +363,7 @@ class State(Document, frozen=True):
     messages: int = 0
     bytes: int = 0
     first_seq: int = 0
+    first_ts: datetime | None = None
     last_seq: int = 0
     consumer_count: int = 0
     num_subjects: int = 0
@@ -389,7 +397,7 @@ class StreamInfo(Document, frozen=True):
     """A stream, as its leader reports it. Without `cluster` its server is alone."""
 
     config: Copies
-    created: str = ""
+    created: datetime | None = None
     state: State = State()
     cluster: Group | None = None
     mirror: Origin | None = None
@@ -419,7 +427,8 @@ class StreamInfo(Document, frozen=True):
 class ConsumerConfig(Document, frozen=True):
     """The part of a consumer's configuration that is judged. `num_replicas` 0 is as many as the stream has.
 
-    One that pushes has a `deliver_subject`. With `max_ack_pending` messages that nobody has acknowledged it delivers no more.
+    One that pushes has a `deliver_subject`. What is not acknowledged within `ack_wait` (nanoseconds) is delivered again. With
+    `max_ack_pending` messages that nobody has acknowledged it delivers no more.
     """
 
     durable_name: str = ""
@@ -427,6 +436,7 @@ class ConsumerConfig(Document, frozen=True):
     mem_storage: bool = False
     deliver_subject: str = ""
     max_ack_pending: int = 0
+    ack_wait: int = 0
     filter_subject: str = ""
     filter_subjects: tuple[str, ...] | None = ()
 
@@ -494,7 +504,7 @@ class Account:
     """What JetStream's API reports to an account. `missing` are streams whose leader did not answer.
 
     `number` is that of the server that was asked, in the order of the configuration. `refused` is what JetStream says instead of
-    answering, and `unavailable` whether it has no leader for now.
+    answering, and `unavailable` whether it has no leader for now. `offline` are streams that no server serves, with the reason.
     """
 
     number: int
@@ -503,19 +513,23 @@ class Account:
     missing: tuple[str, ...]
     refused: str | None = None
     unavailable: bool = False
+    offline: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stream_names(self) -> tuple[str, ...]:
-        """Its streams, those whose leader did not answer included."""
-        return (*(stream.name for stream in self.streams), *self.missing)
+        """Its streams, those that are not shown included."""
+        return (*(stream.name for stream in self.streams), *self.missing, *self.offline)
 
 
 @dataclass(frozen=True, slots=True)
 class Consumers:
-    """The consumers by the streams that have some, as their leaders report them; stream and name of those whose do not."""
+    """The consumers by the streams that have some, as their leaders report them.
+
+    `missing` are stream and name of those that are not shown: the reason where one is offline, None where its leader is silent.
+    """
 
     known: Mapping[str, tuple[Consumer, ...]] = field(default_factory=dict)
-    missing: tuple[tuple[str, str], ...] = ()
+    missing: Mapping[tuple[str, str], str | None] = field(default_factory=dict)
 
     def of(self, streams: Iterable[StreamInfo]) -> Iterator[tuple[StreamInfo, Consumer]]:
         """Each consumer of these streams, after its stream."""

@@ -13,13 +13,26 @@ from typing import Any, Generic
 from urllib.parse import quote
 
 from collectors.shared.decoding import decode
-from collectors.systems.qdrant.model import Cluster, Collection, Info, Peer, Shards, Snapshot, T, Unreadable, _Struct
+from collectors.systems.qdrant.model import (
+    Cluster,
+    Collection,
+    Config,
+    Held,
+    Info,
+    Peer,
+    Shards,
+    Sized,
+    Snapshot,
+    T,
+    Unreadable,
+    _Struct,
+)
 from exporter.http import Http
 from exporter.options import Secret
 from exporter.reply import Reply
 from exporter.verdict import ProbeError
 
-__all__ = ["collection_sizes", "look"]
+__all__ = ["held", "look"]
 
 
 class _Envelope(_Struct, Generic[T], frozen=True):
@@ -43,18 +56,15 @@ class _Aliases(_Struct, frozen=True):
     aliases: list[_Alias]
 
 
-class _Sized(_Struct, frozen=True):
-    vectors_size_bytes: int
-    payloads_size_bytes: int
-
-
 class _TelemetryShard(_Struct, frozen=True):
-    local: _Sized | None = None
+    id: int
+    local: Sized | None = None
 
 
 class _TelemetryCollection(_Struct, frozen=True):
     id: str
     shards: tuple[_TelemetryShard, ...] = ()
+    config: Config = Config()
 
 
 class _TelemetryCollections(_Struct, frozen=True):
@@ -94,14 +104,12 @@ async def look(http: Http, api_key: Secret | None, wanted: AnyOf[str] = ()) -> P
     return Peer(http.settings.url, ready.status == 200, anonymous.status, cluster, metrics, described, storage, aliases)
 
 
-async def collection_sizes(http: Http, api_key: Secret | None) -> dict[str, int]:
-    """Bytes of vectors and payloads that the peer holds of each collection. Raises ProbeError when it does not answer."""
+async def held(http: Http, api_key: Secret | None) -> dict[str, Held]:
+    """What the peer holds of each collection. Raises ProbeError when it does not answer."""
     telemetry = await _Asking(http, api_key).result("/telemetry", _Telemetry, {"details_level": "3"})
     return {
-        collection.id: sum(
-            shard.local.vectors_size_bytes + shard.local.payloads_size_bytes
-            for shard in collection.shards
-            if shard.local
+        collection.id: Held(
+            {shard.id: shard.local for shard in collection.shards if shard.local}, collection.config.strict_mode_config
         )
         for collection in telemetry.collections.collections
     }

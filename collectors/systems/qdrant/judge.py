@@ -6,8 +6,10 @@ Judges yield what is wrong, and nothing when all is well.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import NamedTuple
 
 from collectors.shared.copies import size_problems
 from collectors.shared.verdicts import collected
@@ -15,12 +17,16 @@ from collectors.systems.prometheus.model.volumes import Space, Volume
 from collectors.systems.qdrant.model import (
     Cluster,
     Collection,
+    Held,
     Info,
     Peer,
     QdrantLimits,
+    Queue,
     Shard,
     Since,
+    Sized,
     Snapshot,
+    Strict,
     Unreadable,
     seen,
 )
@@ -31,30 +37,36 @@ from exporter.words import counted, format_size, listed, one_line
 __all__ = [
     "collection_problems",
     "copy_fits",
+    "full_problems",
     "membership_problems",
     "missing_problems",
     "peer_problems",
     "settling_problems",
     "snapshot_age",
     "snapshot_problems",
+    "stall_problems",
     "unwatched_problems",
 ]
 
 
+_PAIR = 2
 _SKEW = timedelta(minutes=5)
-_WHOLE = ("Active", "Listener")
+#: States of copies that nothing has to be done to.
+_SETTLED = ("Active", "Listener", "ReshardingScaleDown")
 #: States in which a copy answers searches: the last two are those of resharding and of a copy that takes no writes yet.
 _READABLE = ("Active", "ReshardingScaleDown", "ActiveRead")
 #: How far the numbers of points in copies of one shard may be apart, which are estimates while a peer optimizes.
-_ALIKE, _POINTS, _UPDATES = 0.1, "points of ", "updates on "
+_ALIKE = 0.1
 #: So many points are searched one by one in no time; without an index more are not.
 _FEW = 10_000
 #: Bytes of a tar archive that holds nothing, and the least that its writers make of it.
 _EMPTY_ARCHIVE = 1024
+#: Share of the points that a collection takes from which to warn.
+_NEARLY_FULL = 0.9
 #: Updates that wait to be applied while a peer is merely busy.
 _BUSY = 1_000
-#: The consensus thread reports each second; the peers' clocks may differ by seconds.
-_STALLED = timedelta(minutes=5)
+#: How long the consensus thread may report nothing, which it does each second.
+_STALLED, _REPORT = timedelta(minutes=5), "last report "
 
 
 # -- peers
@@ -81,11 +93,19 @@ def peer_problems(peer: Peer, limits: QdrantLimits, now: datetime) -> Iterator[R
 def _gauges(peer: Peer, prefix: str) -> Iterator[Result]:
     if peer.gauge(f"{prefix}app_status_recovery_mode"):
         yield failed(f"{peer.url} runs in recovery mode: collections are listed, but not loaded.", reason=Reason.DOWN)
-    if dead := peer.gauge(f"{prefix}collection_dead_replicas"):
+    # It counts those that are being filled, or only listen, as well.
+    lists = [collection.shards for collection in peer.collections.values()]
+    settling = sum(shards.unsettled for shards in lists if not isinstance(shards, ProbeError))
+    if (dead := peer.gauge(f"{prefix}collection_dead_replicas")) > settling:
         copies = counted(int(dead), "copy", "copies")
         yield failed(
             f"{peer.url} counts {copies} of shards that {'is' if dead == 1 else 'are'} not active (collection_dead_replicas).",
             reason=Reason.DOWN,
+        )
+    for resource in peer.exceeded(prefix):
+        yield failed(
+            f"{peer.url} refuses writes, as it uses more {resource} than its quota allows (quota_exceeded).",
+            reason=Reason.LIMIT,
         )
 
 
@@ -151,6 +171,10 @@ def membership_problems(peers: Sequence[Peer], nodes: int, limits: QdrantLimits)
         leaders.add(peer.cluster.raft_info.leader)
     if len(named := sorted(leader for leader in leaders if leader)) > 1:
         yield failed(f"The peers follow different leaders: {', '.join(map(str, named))}.", reason=Reason.CONTRADICTED)
+    if any(isinstance(peer.cluster, Cluster) and len(peer.cluster.peers) == _PAIR for peer in peers):
+        yield warning(
+            "The cluster has 2 peers, and without one of them no collection or shard can be changed (wanted at least 3)."
+        )
     yield from _lag_problems(peers, limits)
     versions = {peer.url: version for peer in peers if (version := peer.version(limits.metrics_prefix))}
     if len(set(versions.values())) > 1:
@@ -165,7 +189,6 @@ def _lag_problems(peers: Sequence[Peer], limits: QdrantLimits) -> Iterator[Resul
         for peer in peers
         if isinstance(peer.cluster, Cluster) and not peer.cluster.alone and peer.cluster.raft_info.commit is not None
     }
-    yield from _stall_problems(peers)
     furthest = max(commits.values(), default=0)
     for url, commit in commits.items():
         if (behind := furthest - commit) > limits.max_raft_lag:
@@ -176,22 +199,29 @@ def _lag_problems(peers: Sequence[Peer], limits: QdrantLimits) -> Iterator[Resul
             )
 
 
-def _stall_problems(peers: Sequence[Peer]) -> Iterator[Result]:
-    """A peer in an older term, or whose consensus thread no longer reports, is left behind: peers are compared with each other."""
+def stall_problems(peers: Sequence[Peer], since: Since, now: datetime) -> Iterator[Result]:
+    """Whether peers are left behind: in an older term, or with a consensus thread that reports no more.
+
+    `since` is kept from run to run: clocks of peers differ, so what each reports is compared with what it reported before.
+    """
     members = [
         (peer.url, peer.cluster) for peer in peers if isinstance(peer.cluster, Cluster) and not peer.cluster.alone
     ]
     newest = max((cluster.raft_info.term or 0 for _, cluster in members), default=0)
-    updates = {url: update for url, cluster in members if (update := cluster.last_update) is not None}
+    reports = {(url, f"{_REPORT}{cluster.last_update}"): url for url, cluster in members if cluster.last_update}
+    for key in [key for key in since if key[1].startswith(_REPORT) and key not in reports]:
+        del since[key]
     for url, cluster in members:
         if cluster.raft_info.term is not None and (term := cluster.raft_info.term) < newest:
             yield failed(
                 f"{url} is in term {term} of the consensus, while others are in term {newest}.",
                 reason=Reason.CONTRADICTED,
             )
-        if url in updates and (late := max(updates.values()) - updates[url]) > _STALLED:
+    for key, url in reports.items():
+        if (lasted := now - since.setdefault(key, now)) > _STALLED:
             yield failed(
-                f"The consensus thread of {url} last reported {format_seconds(late)} before those of other peers.",
+                f"The consensus thread of {url} has reported nothing for {format_seconds(lasted)} (limit "
+                f"{format_duration(_STALLED)}).",
                 reason=Reason.STALE,
             )
 
@@ -272,6 +302,12 @@ def _status(what: str, url: str, collection: Collection) -> Iterator[Result]:
         yield warning(
             f"{what} has {points} points on {url} and no index of them: {setting}, so each search reads all vectors."
         )
+    if (most := info.config.max_points) is not None and points >= _NEARLY_FULL * most:
+        has = f"{points} of at most {counted(most, 'point')} (strict mode, max_points_count)"
+        if points >= most:
+            yield failed(f"{what} is full on {url} and refuses points: it has {has}.", reason=Reason.LIMIT)
+        else:
+            yield warning(f"{what} is nearly full on {url}: it has {has}.")
     for warned in info.warnings or ():
         yield warning(f"Qdrant warns of {what[0].lower()}{what[1:]} on {url}: {one_line(warned.message).rstrip('.')}.")
 
@@ -291,14 +327,17 @@ def _copies(name: str, peer: Peer, collection: Collection, names: Mapping[int, s
             yield failed(
                 f"Shard {shard.shard_id} of collection {name} is Dead on {where} (wanted Active).", reason=Reason.DOWN
             )
+    unfinished = seen(collection.shards).unfinished
     for shard_id, states in sorted(_states(peer, collection, names).items()):
-        if not any(state in _READABLE for state in states):
+        if shard_id not in unfinished and not any(state in _READABLE for state in states):
             yield failed(
                 f"Shard {shard_id} of collection {name} has no Active copy, as {peer.url} lists them ({listed(states)}): searches "
                 "of it fail.",
                 reason=Reason.DOWN,
             )
-    if isinstance(collection.info, Info) and (lost := sorted(collection.info.config.params.shards - copies.keys())):
+    if isinstance(collection.info, Info) and (
+        lost := sorted(collection.info.config.params.shards - copies.keys() - unfinished)
+    ):
         shards = f"Shard {lost[0]}" if len(lost) == 1 else f"Shards {listed(map(str, lost))}"
         yield failed(
             f"{shards} of collection {name} {'is' if len(lost) == 1 else 'are'} on no peer, as {peer.url} lists them.",
@@ -307,7 +346,7 @@ def _copies(name: str, peer: Peer, collection: Collection, names: Mapping[int, s
     if isinstance(collection.info, Info) and isinstance(peer.cluster, Cluster) and not peer.cluster.alone:
         wanted = collection.info.config.params.replication_factor
         for shard_id, count in sorted(copies.items()):
-            if count < wanted:
+            if count < wanted and shard_id not in unfinished:
                 has = counted(count, "copy", "copies")
                 yield failed(
                     f"Shard {shard_id} of collection {name} has {has} (wanted {wanted}).", reason=Reason.MISSING
@@ -331,60 +370,84 @@ def _shards(peer: Peer, collection: Collection, names: Mapping[int, str]) -> Ite
         yield shard, names.get(shard.peer_id, f"peer {shard.peer_id}")
 
 
+class _Pending(NamedTuple):
+    """What is not as it should be and may become so by itself: for `grace` it is no more than `early` says, if anything."""
+
+    what: str
+    grace: timedelta
+    late: Callable[[str], Result]
+    early: str = ""
+    limit: str = ""
+
+
 def settling_problems(peers: Sequence[Peer], limits: QdrantLimits, since: Since, now: datetime) -> Iterator[Result]:
-    """What takes too long: optimizing, and the recovery of copies. `since` is kept from run to run."""
-    waiting, read = _waiting(peers)
-    for key in [key for key in since if key[0] in read and key not in waiting]:
+    """What takes too long: optimizing, transfers and the recovery of copies. `since` is kept from run to run."""
+    pending, read = _pending(peers, limits)
+    for key in [key for key in since if key[0] in read and key not in pending]:
         del since[key]
-    for key, problem in waiting.items():
-        lasted = now - since.setdefault(key, now)
-        if key[1].startswith(_POINTS):  # copies differ for moments while points are written
-            if lasted > limits.recovery_grace:
-                yield failed(
-                    f"{problem} for {format_seconds(lasted)} (limit {_ALIKE:.0%} apart).", reason=Reason.CONTRADICTED
-                )
-            continue
-        if key[1].startswith(_UPDATES):
-            if lasted > limits.recovery_grace:
-                yield warning(
-                    f"{problem} for {format_seconds(lasted)} (limit {format_duration(limits.recovery_grace)})."
-                )
-            continue
-        recovering = key[1] != "status"
-        grace = limits.recovery_grace if recovering else limits.optimizing_grace
-        late = f"{problem} for {format_seconds(lasted)} (limit {format_duration(grace)})."
-        if lasted <= grace and recovering:
-            yield warning(f"{problem}: it is being recovered.")
-        elif lasted > grace:
-            yield failed(late, reason=Reason.LIMIT) if recovering else warning(late)
+    for key, (what, grace, late, early, limit) in pending.items():
+        if (lasted := now - since.setdefault(key, now)) > grace:
+            yield late(f"{what} for {format_seconds(lasted)} (limit {limit or format_duration(grace)}).")
+        elif early:
+            yield warning(f"{what}: {early}.")
 
 
-def _waiting(peers: Sequence[Peer]) -> tuple[dict[tuple[str, str], str], set[str]]:
-    """What is not as it should be and may become so by itself, in words; and the collections of which all was observed."""
-    names, waiting, unread = _names(peers), {}, set()
+def _pending(peers: Sequence[Peer], limits: QdrantLimits) -> tuple[dict[tuple[str, str], _Pending], set[str]]:
+    """What is not settled, by collection and kind; and the collections of which all was observed."""
+    names, pending, unread = _names(peers), dict[tuple[str, str], _Pending](), set()
+    optimizing, recovery = limits.optimizing_grace, limits.recovery_grace
+    too_long = partial(failed, reason=Reason.LIMIT)
     for peer in peers:
         for name, collection in peer.collections.items():
-            if isinstance(collection.info, Info) and collection.info.status in ("yellow", "grey"):
-                waiting[name, "status"] = f"Collection {name} is {collection.info.status}, being optimized,"
-            if isinstance(collection.info, Info) and (length := collection.info.update_queue.length) > _BUSY:
-                waiting[name, f"{_UPDATES}{peer.url}"] = (
-                    f"Collection {name} on {peer.url} has {length} updates that were accepted and are not applied"
-                )
+            what = f"Collection {name}"
+            if isinstance(collection.info, Info):
+                pending |= {(name, key): found for key, found in _updating(what, peer.url, collection.info, limits)}
             if isinstance(collection.shards, ProbeError) or not isinstance(collection.info, Info):
                 unread.add(name)
                 continue
+            for change in collection.shards.resharding_operations or ():
+                doing = f"shard {change.shard_id} is {'removed' if change.direction == 'down' else 'added'}"
+                pending[name, "resharding"] = _Pending(f"{what} is being resharded", optimizing, warning, early=doing)
+            changing = collection.shards.unfinished
+            for transfer in collection.shards.shard_transfers:
+                source, to = (names.get(peer_id, f"peer {peer_id}") for peer_id in (transfer.source, transfer.to))
+                pending[name, f"transfer {transfer.shard_id} {source} {to}"] = _Pending(
+                    f"Shard {transfer.shard_id} of collection {name} is being transferred from {source} to {to}",
+                    recovery,
+                    warning,
+                )
             for shard, where in _shards(peer, collection, names):
-                if shard.state not in (*_WHOLE, "Dead"):
-                    what = f"Shard {shard.shard_id} of collection {name}"
-                    waiting[name, f"{shard.shard_id} {where}"] = f"{what} is {shard.state} on {where}"
+                if shard.state not in (*_SETTLED, "Dead") and shard.shard_id not in changing:
+                    pending[name, f"{shard.shard_id} {where}"] = _Pending(
+                        f"Shard {shard.shard_id} of collection {name} is {shard.state} on {where}",
+                        recovery,
+                        too_long,
+                        early="it is being recovered",
+                    )
     for (name, shard_id), held in _points(peers).items():
         most, least = max(held.values()), min(held.values())
-        if most - least > _ALIKE * most:
-            peers_apart = [url for url, points in held.items() if points in (most, least)]
-            waiting[name, f"{_POINTS}{shard_id}"] = (
-                f"Copies of shard {shard_id} of collection {name} on {listed(peers_apart)} have held {least} to {most} points"
+        if most - least > _ALIKE * most:  # they differ for moments while points are written
+            apart = listed(url for url, points in held.items() if points in (most, least))
+            pending[name, f"points of {shard_id}"] = _Pending(
+                f"Copies of shard {shard_id} of collection {name} on {apart} have held {least} to {most} points",
+                recovery,
+                partial(failed, reason=Reason.CONTRADICTED),
+                limit=f"{_ALIKE:.0%} apart",
             )
-    return waiting, {name for peer in peers for name in peer.collections} - unread
+    return pending, {name for peer in peers for name in peer.collections} - unread
+
+
+def _updating(what: str, url: str, info: Info, limits: QdrantLimits) -> Iterator[tuple[str, _Pending]]:
+    """What a peer has still to do for a collection, by kind."""
+    if info.status in ("yellow", "grey"):
+        yield "status", _Pending(f"{what} is {info.status}, being optimized,", limits.optimizing_grace, warning)
+    queue = info.update_queue or Queue()
+    if queue.length > _BUSY:
+        waits = f"{what} on {url} has {queue.length} updates that were accepted and are not applied"
+        yield f"updates on {url}", _Pending(waits, limits.recovery_grace, warning)
+    if queue.deferred_points:
+        hidden = f"{what} on {url} has {counted(queue.deferred_points, 'point')} that no search finds, as they are not indexed,"
+        yield f"deferred on {url}", _Pending(hidden, limits.optimizing_grace, warning)
 
 
 def _points(peers: Sequence[Peer]) -> dict[tuple[str, int], dict[str, int]]:
@@ -499,6 +562,29 @@ def snapshot_age(peers: Sequence[Peer], limits: QdrantLimits, now: datetime) -> 
 
 
 # -- space
+
+
+def full_problems(peers: Iterable[Mapping[str, Held]]) -> Iterator[Result]:
+    """Whether collections have room in what their strict mode allows; `peers` is what each of them holds."""
+    shards: dict[str, dict[int, Sized]] = {}
+    limits: dict[str, Strict] = {}
+    for peer in peers:
+        for name, held in peer.items():
+            shards.setdefault(name, {}).update(held.shards)
+            if held.strict is not None and held.strict.enabled:
+                limits[name] = held.strict
+    for name, strict in sorted(limits.items()):
+        known = shards[name].values()
+        for what, used, most in (
+            ("vectors", sum(sized.vectors_size_bytes for sized in known), strict.max_collection_vector_size_bytes),
+            ("payloads", sum(sized.payloads_size_bytes for sized in known), strict.max_collection_payload_size_bytes),
+        ):
+            if most is not None and used >= _NEARLY_FULL * most:
+                has = f"its {what} take {format_size(used)} of at most {format_size(most)} (strict mode)"
+                if used >= most:
+                    yield failed(f"Collection {name} is full and refuses points: {has}.", reason=Reason.LIMIT)
+                else:
+                    yield warning(f"Collection {name} is nearly full: {has}.")
 
 
 def copy_fits(volume: Volume, space: Space, sizes: Mapping[str, int]) -> Result:

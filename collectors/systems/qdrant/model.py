@@ -19,6 +19,7 @@ __all__ = [
     "Collection",
     "Config",
     "Graph",
+    "Held",
     "Info",
     "Optimizer",
     "Params",
@@ -27,11 +28,14 @@ __all__ = [
     "QdrantLimits",
     "Queue",
     "Raft",
+    "Resharding",
     "SendFailure",
     "Shard",
     "Shards",
     "Since",
+    "Sized",
     "Snapshot",
+    "Strict",
     "T",
     "Unreadable",
     "Warned",
@@ -126,12 +130,28 @@ class Graph(_Struct, frozen=True):
     payload_m: int | None = None
 
 
+class Strict(_Struct, frozen=True):
+    """What a collection's strict mode allows, once it is enabled."""
+
+    enabled: bool | None = None
+    max_points_count: int | None = None
+    max_collection_vector_size_bytes: int | None = None
+    max_collection_payload_size_bytes: int | None = None
+
+
 class Config(_Struct, frozen=True):
     """A collection's configuration."""
 
     params: Params = Params()
     optimizer_config: Optimizer = Optimizer()
     hnsw_config: Graph = Graph()
+    strict_mode_config: Strict | None = None
+
+    @property
+    def max_points(self) -> int | None:
+        """How many points the collection takes, if that is limited: updates of a full one are refused."""
+        strict = self.strict_mode_config
+        return strict.max_points_count if strict is not None and strict.enabled else None
 
     @property
     def switched_off(self) -> str | None:
@@ -151,9 +171,10 @@ _NEVER = 1_000_000
 
 
 class Queue(_Struct, frozen=True):
-    """How many updates were accepted and are not applied yet."""
+    """How many updates were accepted and are not applied yet, and how many points no search finds until they are indexed."""
 
     length: int = 0
+    deferred_points: int | None = None
 
 
 class Warned(_Struct, frozen=True):
@@ -170,7 +191,7 @@ class Info(_Struct, frozen=True):
     config: Config = Config()
     points_count: int | None = None
     indexed_vectors_count: int | None = None
-    update_queue: Queue = Queue()
+    update_queue: Queue | None = None
     warnings: list[Warned] | None = None
 
 
@@ -179,6 +200,10 @@ class Unreadable:
     """Why a peer cannot answer about a collection, in its own words."""
 
     error: str
+
+
+#: States that Qdrant itself counts as active.
+_ACTIVE = frozenset({"Active", "ReshardingScaleDown"})
 
 
 class Shard(_Struct, frozen=True):
@@ -190,12 +215,62 @@ class Shard(_Struct, frozen=True):
     points_count: int | None = None
 
 
+class Sized(_Struct, frozen=True):
+    """What a copy of a shard takes."""
+
+    vectors_size_bytes: int
+    payloads_size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a peer holds of a collection, by shard, and how much the collection may hold."""
+
+    shards: Mapping[int, Sized]
+    strict: Strict | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of vectors and payloads."""
+        return sum(sized.vectors_size_bytes + sized.payloads_size_bytes for sized in self.shards.values())
+
+
+class Transfer(msgspec.Struct, frozen=True, gc=False, rename={"source": "from"}):
+    """That a shard is copied or moved from one peer to another."""
+
+    shard_id: int
+    source: int
+    to: int
+
+
+class Resharding(_Struct, frozen=True):
+    """That the number of a collection's shards is changed: `shard_id` is the one that is added (`up`) or removed (`down`)."""
+
+    shard_id: int
+    direction: str = ""
+
+
 class Shards(_Struct, frozen=True):
     """Where the copies of a collection's shards are, as one peer knows it."""
 
     peer_id: int
     local_shards: list[Shard]
     remote_shards: list[Shard] = []
+    shard_transfers: list[Transfer] = []
+    resharding_operations: list[Resharding] | None = None
+
+    @property
+    def unfinished(self) -> frozenset[int]:
+        """The shards that resharding adds or removes; searches do not need them."""
+        return frozenset(operation.shard_id for operation in self.resharding_operations or ())
+
+    @property
+    def unsettled(self) -> int:
+        """How many shards have copies that are not active and none that is dead: Qdrant counts these as dead as well."""
+        states: dict[int, set[str]] = {}
+        for shard in (*self.local_shards, *self.remote_shards):
+            states.setdefault(shard.shard_id, set()).add(shard.state)
+        return sum("Dead" not in found and not found <= _ACTIVE for found in states.values())
 
 
 class Snapshot(_Struct, frozen=True):
@@ -241,6 +316,12 @@ class Peer:
         text = "" if isinstance(self.metrics, ProbeError) else self.metrics
         found = re.search(rf'^{re.escape(prefix)}app_info{{[^}}]*version="([^"]+)"', text, re.MULTILINE)
         return found[1] if found else None
+
+    def exceeded(self, prefix: str) -> list[str]:
+        """Of what the peer uses more than its quota, so that it refuses writes."""
+        text = "" if isinstance(self.metrics, ProbeError) else self.metrics
+        name = re.escape(f"{prefix}quota_exceeded")
+        return re.findall(rf'^{name}{{[^}}]*resource="([^"]+)"[^}}]*}} 1(?:\.0)?$', text, re.MULTILINE)
 
     def gauge(self, name: str) -> float:
         """The value of a metric without labels; raises ProbeError without one."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -61,11 +62,17 @@ def run_item(
     *more: str,
     later: timedelta = timedelta(0),
     context: Context | None = None,
+    hanging: Collection[Peer] = (),
     **options: Any,
 ) -> Run:
-    """One run of an item at the moment of the recording, or `later`; `more` are further addresses."""
+    """One run of an item at the moment of the recording, or `later`; `more` are further addresses.
+
+    The consensus threads of `hanging` report nothing from the moment of the recording on.
+    """
     configured = target(*(peer.url for peer in qdrant.peers), *more, **options)
     now = qdrant.now + later
+    if later:
+        qdrant.report(now, hanging=hanging)
     if context is not None:
         context.now = lambda: now
     return run(configured, item, now=now, context=context)
@@ -308,6 +315,174 @@ async def test_a_copy_may_be_recovering_for_a_while() -> None:
         assert (late.status, late.summary) == (Status.FAILED, f"{what} for 11m (limit 10m).")
 
 
+def counted_dead(qdrant: Qdrant, number: int) -> None:
+    """Let each peer count so many shards with a copy that is not active, as Qdrant does whatever its state is."""
+    for peer in qdrant.peers:
+        reply = peer.replies["GET", "/metrics", "reader"]
+        body = re.sub(r"(?m)^collection_dead_replicas .*", f"collection_dead_replicas {number}", reply["body"])
+        peer.replies["GET", "/metrics", "reader"] = reply | {"body": body}
+
+
+def _state(qdrant: Qdrant, state: str, *shards: int, on: Peer) -> None:
+    """Put the copies of shards that a peer has into a state, as all peers know it."""
+    owner = json.loads(on.replies["GET", "/cluster", "reader"]["body"])["result"]["peer_id"]
+
+    def change(listed: Any) -> None:
+        own = listed["local_shards"] if listed["peer_id"] == owner else []
+        others = [shard for shard in listed["remote_shards"] if shard["peer_id"] == owner]
+        for shard in (*own, *others):
+            if shard["shard_id"] in shards:
+                shard["state"] = state
+
+    for peer in qdrant.peers:
+        peer.change("/collections/documents/cluster", change)
+
+
+async def test_what_qdrant_counts_as_dead_may_be_filled() -> None:
+    context = make_context()
+    with replay("cluster_healthy") as qdrant:
+        first = qdrant.peers[0]
+        _state(qdrant, "Partial", 0, on=first)
+        counted_dead(qdrant, 1)
+        what = f"Shard 0 of collection documents is Partial on {first.url}"
+        result = await see(HEALTH, qdrant, context=context)
+        assert (result.status, result.summary) == (Status.WARNING, f"{what}: it is being recovered.")
+        counted_dead(qdrant, 2)
+        more = await see(HEALTH, qdrant, context=context)
+        assert (more.status, more.reason) == (Status.FAILED, Reason.DOWN)
+        assert "counts 2 copies of shards that are not active (collection_dead_replicas)." in more.summary
+
+
+async def test_a_peer_that_only_listens_is_whole() -> None:
+    with replay("cluster_healthy") as qdrant:
+        _state(qdrant, "Listener", 1, 2, on=qdrant.peers[2])
+        counted_dead(qdrant, 2)
+        assert (await see(HEALTH, qdrant)).status is Status.OK
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+async def test_a_collection_that_is_resharded_can_be_searched(direction: str) -> None:
+    """The shard that is added has one copy, which is not active; the others are in a state of their own while one is removed."""
+    context = make_context()
+    with replay("cluster_healthy") as qdrant:
+        shard = 3 if direction == "up" else 2
+        first = json.loads(qdrant.peers[0].replies["GET", "/cluster", "reader"]["body"])["result"]["peer_id"]
+
+        def change(listed: Any) -> None:
+            listed["resharding_operations"] = [{"direction": direction, "shard_id": shard, "peer_id": first}]
+            if direction == "down":
+                for copy in (*listed["local_shards"], *listed["remote_shards"]):
+                    copy["state"] = "ReshardingScaleDown"
+            elif listed["peer_id"] == first:
+                listed["local_shards"].append({"shard_id": 3, "points_count": 5, "state": "Resharding"})
+            else:
+                listed["remote_shards"].append({"shard_id": 3, "peer_id": first, "state": "Resharding"})
+
+        for peer in qdrant.peers:
+            peer.change("/collections/documents/cluster", change)
+        counted_dead(qdrant, 1 if direction == "up" else 0)
+        what = "Collection documents is being resharded"
+        early = await see(HEALTH, qdrant, context=context)
+        doing = "added" if direction == "up" else "removed"
+        assert (early.status, early.summary) == (Status.WARNING, f"{what}: shard {shard} is {doing}.")
+        late = await see(HEALTH, qdrant, context=context, later=timedelta(minutes=61))
+    assert (late.status, late.summary) == (Status.WARNING, f"{what} for 1h1m (limit 1h).")
+
+
+async def test_a_transfer_that_never_ends_is_a_warning() -> None:
+    context = make_context()
+    with replay("cluster_healthy") as qdrant:
+        ids = [json.loads(p.replies["GET", "/cluster", "reader"]["body"])["result"]["peer_id"] for p in qdrant.peers]
+        transfer = {"shard_id": 0, "from": ids[0], "to": ids[1], "sync": False, "method": "snapshot"}
+        for peer in qdrant.peers:
+            peer.change("/collections/documents/cluster", lambda listed: listed["shard_transfers"].append(transfer))
+        assert (await see(HEALTH, qdrant, context=context)).status is Status.OK
+        late = await see(HEALTH, qdrant, context=context, later=timedelta(minutes=11))
+        source, to = qdrant.peers[0].url, qdrant.peers[1].url
+    assert (late.status, late.summary) == (
+        Status.WARNING,
+        f"Shard 0 of collection documents is being transferred from {source} to {to} for 11m (limit 10m).",
+    )
+
+
+@pytest.mark.parametrize(
+    ("strict", "status", "told"),
+    [
+        ({"enabled": True, "max_points_count": 200}, Status.FAILED, "is full on"),
+        ({"enabled": True, "max_points_count": 210}, Status.WARNING, "is nearly full on"),
+        ({"enabled": True, "max_points_count": 400}, Status.OK, ""),
+        ({"enabled": False, "max_points_count": 10}, Status.OK, ""),
+        (None, Status.OK, ""),
+    ],
+)
+async def test_a_collection_with_all_the_points_that_it_takes(strict: Any, status: Status, told: str) -> None:
+    with replay("single_healthy") as qdrant:
+        qdrant.peers[0].change("/collections/documents", lambda info: info["config"].update(strict_mode_config=strict))
+        points = json.loads(qdrant.peers[0].replies["GET", "/collections/documents", "reader"]["body"])["result"]
+        assert points["points_count"] == 200
+        result = await see(HEALTH, qdrant)
+    assert result.status is status
+    assert told in result.summary
+
+
+async def test_a_peer_at_its_quota_refuses_writes() -> None:
+    """As the sources of 1.19 write it; a resource without a limit has no series."""
+    with replay("single_healthy") as qdrant:
+        reply = qdrant.peers[0].replies["GET", "/metrics", "reader"]
+
+        def quota(disk: int) -> None:
+            series = f'quota_exceeded{{resource="memory"}} 0\nquota_exceeded{{resource="disk"}} {disk}\n'
+            qdrant.peers[0].replies["GET", "/metrics", "reader"] = reply | {"body": reply["body"] + series}
+
+        quota(0)
+        assert (await see(HEALTH, qdrant)).status is Status.OK
+        quota(1)
+        result = await see(HEALTH, qdrant)
+        url = qdrant.peers[0].url
+    assert (result.status, result.reason, result.summary) == (
+        Status.FAILED,
+        Reason.LIMIT,
+        f"{url} refuses writes, as it uses more disk than its quota allows (quota_exceeded).",
+    )
+
+
+async def test_points_that_no_search_finds_yet() -> None:
+    context = make_context()
+    with replay("single_healthy") as qdrant:
+        qdrant.peers[0].change(
+            "/collections/documents", lambda info: info.update(update_queue={"length": 0, "deferred_points": 50})
+        )
+        assert (await see(HEALTH, qdrant, context=context)).status is Status.OK
+        late = await see(HEALTH, qdrant, context=context, later=timedelta(minutes=90))
+        url = qdrant.peers[0].url
+    assert (late.status, late.summary) == (
+        Status.WARNING,
+        f"Collection documents on {url} has 50 points that no search finds, as they are not indexed, for 1h30m (limit 1h).",
+    )
+
+
+async def test_a_cluster_of_two_peers_is_a_warning() -> None:
+    with replay("cluster_healthy") as qdrant:
+        gone = json.loads(qdrant.peers[2].replies["GET", "/cluster", "reader"]["body"])["result"]["peer_id"]
+        del qdrant.peers[2]
+
+        one = {"replication_factor": 1, "shard_number": 0}
+
+        def shrink(listed: Any) -> None:
+            listed["remote_shards"] = [shard for shard in listed["remote_shards"] if shard["peer_id"] != gone]
+
+        for peer in qdrant.peers:
+            peer.change("/cluster", lambda cluster: cluster["peers"].pop(str(gone)))
+            for name in ("documents", "single_copy"):
+                peer.change(f"/collections/{name}/cluster", shrink)
+                peer.change(f"/collections/{name}", lambda info: info["config"]["params"].update(one))
+        result = await see(HEALTH, qdrant)
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        "The cluster has 2 peers, and without one of them no collection or shard can be changed (wanted at least 3).",
+    )
+
+
 async def test_copies_of_a_shard_that_hold_different_points() -> None:
     """Each is Active, and what a search finds depends on the peer that is asked."""
     context = make_context()
@@ -443,16 +618,11 @@ def _pending(cluster: Any) -> None:
     cluster["raft_info"]["pending_operations"] = 500
 
 
-def _hanging(cluster: Any) -> None:
-    cluster["consensus_thread_status"]["last_update"] = "2026-11-24T16:39:18.710186798Z"
-
-
 @pytest.mark.parametrize(
     ("edit", "told"),
     [
         (_older_term, "{url} is in term 0 of the consensus, while others are in term 1."),
         (_pending, "{url} has 500 operations of the consensus that it has not applied (limit 10)."),
-        (_hanging, "The consensus thread of {url} last reported 2h1s before those of other peers."),
     ],
 )
 async def test_a_peer_that_is_left_behind_still_says_it_works(edit: Callable[[Any], None], told: str) -> None:
@@ -460,6 +630,23 @@ async def test_a_peer_that_is_left_behind_still_says_it_works(edit: Callable[[An
         qdrant.peers[1].change("/cluster", edit)
         result = await see(HEALTH, qdrant)
     assert (result.status, result.summary) == (Status.FAILED, told.format(url=qdrant.peers[1].url))
+
+
+async def test_a_consensus_thread_that_reports_no_more() -> None:
+    """What each reports is compared with what it reported before: the clocks of peers differ."""
+    context = make_context()
+    with replay("cluster_healthy") as qdrant:
+        qdrant.peers[0].change(
+            "/cluster",
+            lambda cluster: cluster["consensus_thread_status"].update(last_update="2026-11-24T18:59:18.710186798Z"),
+        )
+        stuck = qdrant.peers[1]
+        assert (await see(HEALTH, qdrant, context=context)).status is Status.OK, "a clock that is ahead is no reason"
+        late = await see(HEALTH, qdrant, context=context, later=timedelta(minutes=6), hanging=[stuck])
+    assert (late.status, late.summary) == (
+        Status.FAILED,
+        f"The consensus thread of {stuck.url} has reported nothing for 6m (limit 5m).",
+    )
 
 
 async def test_a_collection_that_one_peer_does_not_know_is_told() -> None:
@@ -765,6 +952,35 @@ async def test_space_is_judged_on_every_volume_of_every_peer(tmp_path: Path) -> 
         refused = await space(*[[local(tmp_path)]] * 3)
         assert refused.status is Status.UNKNOWN
         assert "the size of its collections was not checked." in refused.summary
+
+
+@pytest.mark.parametrize(
+    ("strict", "told"),
+    [
+        (
+            {"max_collection_vector_size_bytes": 1000},
+            "Collection documents is full and refuses points: its vectors take",
+        ),
+        (
+            {"max_collection_payload_size_bytes": 1000},
+            "Collection documents is full and refuses points: its payloads take",
+        ),
+        ({"max_collection_vector_size_bytes": 10**9}, ""),
+        ({"enabled": False, "max_collection_vector_size_bytes": 1000}, ""),
+    ],
+)
+async def test_a_collection_of_the_size_that_it_may_have(strict: dict[str, Any], told: str, tmp_path: Path) -> None:
+    with replay("single_healthy") as qdrant:
+
+        def limited(telemetry: Any) -> None:
+            for collection in telemetry["collections"]["collections"]:
+                if collection["id"] == "documents":
+                    collection["config"]["strict_mode_config"] = {"enabled": True} | strict
+
+        qdrant.peers[0].change("/telemetry?details_level=3", limited)
+        node = {"url": qdrant.peers[0].url, "volumes": [local(tmp_path)]}
+        result = await see(SPACE, qdrant, nodes=[node])
+    assert (result.status, told in result.summary) == (Status.FAILED if told else Status.OK, True)
 
 
 def test_the_largest_collection_must_fit_once_more() -> None:

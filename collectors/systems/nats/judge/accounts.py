@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from collectors.systems.nats.model import Account, NatsLimits
@@ -17,7 +18,7 @@ _NO_LIMIT = -1
 
 def distinct_accounts(accounts: Sequence[Account | ProbeError]) -> tuple[Account | ProbeError, ...]:
     """The accounts, each stream in one of them: a leaf may extend the JetStream that it is connected to."""
-    known: set[tuple[str, str]] = set()
+    known: set[tuple[str, datetime | None]] = set()
     found: list[Account | ProbeError] = []
     for account in accounts:
         if isinstance(account, ProbeError):

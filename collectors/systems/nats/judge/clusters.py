@@ -10,7 +10,14 @@ from collectors.systems.nats.model import Leafz, Monitor, Routez, Varz
 from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
 from exporter.words import counted, format_size, listed
 
-__all__ = ["distinct_problems", "link_problems", "payload_problems", "peer_problems", "same_problems"]
+__all__ = [
+    "distinct_problems",
+    "link_problems",
+    "payload_problems",
+    "peer_problems",
+    "release_problems",
+    "same_problems",
+]
 
 #: Bytes of a message that every server should take: fewer were meant to be KiB or MiB.
 _SMALL = 1000
@@ -125,3 +132,12 @@ def payload_problems(monitors: Iterable[Monitor]) -> Iterator[Result]:
                     f"NATS server {name} takes no message of more than {counted(size, 'byte')} (max_payload, wanted at least "
                     f"{format_size(_SMALL)})."
                 )
+
+
+def release_problems(monitors: Iterable[Monitor]) -> Iterator[Result]:
+    """Whether the servers of a cluster run one release, as an upgrade may have stopped half way."""
+    for cluster in by_cluster(monitors):
+        releases = {m.name: m.varz.version for m in cluster if isinstance(m.varz, Varz) and m.varz.version}
+        if len(set(releases.values())) > 1:
+            which = listed(f"{name} {release}" for name, release in releases.items())
+            yield warning(f"NATS servers of one cluster run different releases: {which}.")

@@ -13,6 +13,9 @@ from exporter.words import counted
 
 __all__ = ["consumer_problems", "delivery_problems", "lost_problems", "remembered_problems", "unmatched_problems"]
 
+#: Nanoseconds within which nobody acknowledges anything: fewer were meant to be seconds.
+_TINY = 10_000_000
+
 
 def remembered_problems(consumer: Consumer, limits: NatsLimits) -> Iterator[Result]:
     """Whether what a durable consumer has delivered survives a restart of all servers."""
@@ -31,7 +34,8 @@ def lost_problems(consumer: Consumer, stream: StreamInfo) -> Iterator[Result]:
     config = stream.config
     if not consumer.config.durable_name or consumer.config.filters:
         return
-    limited = max(config.max_msgs, config.max_bytes, config.max_age) > 0
+    # Where nothing but a number limits it, it is still full of what came after them; else somebody deleted them.
+    limited = max(config.max_bytes, config.max_age) > 0 or 0 < config.max_msgs <= stream.state.messages
     if not limited or config.max_msgs_per_subject > 0 or config.allow_msg_ttl:
         return
     if (gone := stream.state.first_seq - 1 - consumer.delivered.stream_seq) > 0:
@@ -73,6 +77,11 @@ def delivery_problems(consumer: Consumer, unchanged: timedelta, limits: NatsLimi
             f"{what} has delivered nothing for {format_seconds(still)} (limit {format_duration(limits.max_silence)}): "
             f"{counted(consumer.num_ack_pending, 'message is', 'messages are')} not acknowledged "
             f"(max_ack_pending {consumer.config.max_ack_pending}), and {waiting}."
+        )
+    elif 0 < consumer.config.ack_wait < _TINY:
+        yield warning(
+            f"{what} delivers each message again that is not acknowledged within {consumer.config.ack_wait} ns (ack_wait, wanted "
+            f"at least {_TINY // 1_000_000} ms)."
         )
     elif consumer.config.deliver_subject and not consumer.push_bound and consumer.num_pending:
         yield warning(f"{what} pushes to {consumer.config.deliver_subject}, where nobody listens; {waiting}.")

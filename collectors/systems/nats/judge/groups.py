@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from collectors.systems.nats.judge.topology import leaves
-from collectors.systems.nats.model import Group, Monitor, NatsLimits, Varz
+from collectors.systems.nats.model import Group, Monitor, NatsLimits, Peer, Varz
 from exporter.options import format_duration, format_seconds
 from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
 from exporter.words import counted
@@ -82,23 +82,38 @@ def group_problems(what: str, group: Group, size: int, limits: NatsLimits) -> It
         yield failed(f"{what} has no leader, so nothing is written to it.", reason=Reason.DOWN)
         return
     replicas = group.replicas or ()
+    has = counted(len(replicas) + 1, "replica")
+    if _moves(replicas, size, limits):
+        yield warning(f"{what} has {has} in its group (wanted {size}), as it is moved to other servers.")
+        return
     if len(replicas) != size - 1:
-        has = counted(len(replicas) + 1, "replica")
         yield failed(f"{what} has {has} in its group (wanted {size}).", reason=Reason.MISSING)
     for replica in replicas:
-        if replica.offline:
-            yield failed(f"{what} has its replica on {replica.name} offline.", reason=Reason.DOWN)
-        elif replica.silence > limits.max_silence:
-            silent, limit = format_seconds(replica.silence), format_duration(limits.max_silence)
-            yield failed(
-                f"{what} has heard nothing of its replica on {replica.name} for {silent} (limit {limit}).",
-                reason=Reason.DOWN,
-            )
-        elif replica.lag > limits.max_lag:
-            behind = counted(replica.lag, "operation")
-            yield failed(
-                f"{what} has its replica on {replica.name} {behind} behind (limit {limits.max_lag}).",
-                reason=Reason.LIMIT,
-            )
-        elif not replica.current and not replica.lag:  # each message that it is behind at this moment makes it so
-            yield failed(f"{what} has its replica on {replica.name} not current.", reason=Reason.DOWN)
+        yield from _replica_problems(what, replica, limits)
+
+
+def _moves(replicas: Sequence[Peer], size: int, limits: NatsLimits) -> bool:
+    """Whether a group is whole and has more followers for now: new ones are filled while the old ones are still there."""
+    if len(replicas) < size or any(peer.offline or peer.silence > limits.max_silence for peer in replicas):
+        return False
+    return sum(peer.current and peer.lag <= limits.max_lag for peer in replicas) >= size - 1
+
+
+def _replica_problems(what: str, replica: Peer, limits: NatsLimits) -> Iterator[Result]:
+    """Whether a follower keeps up."""
+    if replica.offline:
+        yield failed(f"{what} has its replica on {replica.name} offline.", reason=Reason.DOWN)
+    elif replica.silence > limits.max_silence:
+        silent, limit = format_seconds(replica.silence), format_duration(limits.max_silence)
+        yield failed(
+            f"{what} has heard nothing of its replica on {replica.name} for {silent} (limit {limit}).",
+            reason=Reason.DOWN,
+        )
+    elif replica.lag > limits.max_lag:
+        behind = counted(replica.lag, "operation")
+        yield failed(
+            f"{what} has its replica on {replica.name} {behind} behind (limit {limits.max_lag}).",
+            reason=Reason.LIMIT,
+        )
+    elif not replica.current and not replica.lag:  # each message that it is behind at this moment makes it so
+        yield failed(f"{what} has its replica on {replica.name} not current.", reason=Reason.DOWN)

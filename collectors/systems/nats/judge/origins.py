@@ -10,7 +10,14 @@ from exporter.options import format_duration, format_seconds
 from exporter.verdict import Reason, Result, failed, warning
 from exporter.words import counted
 
-__all__ = ["origin_problems", "stalled_problems", "unmatched_origin_problems", "waiting"]
+__all__ = [
+    "is_ahead",
+    "origin_problems",
+    "recreated_problems",
+    "stalled_problems",
+    "unmatched_origin_problems",
+    "waiting",
+]
 
 
 def origin_problems(stream: StreamInfo, limits: NatsLimits) -> Iterator[Result]:
@@ -39,11 +46,8 @@ def waiting(stream: StreamInfo, origin: Origin, streams: Mapping[str, StreamInfo
 
     A mirror numbers them as its origin does: 2.9 says that it lacks none.
     """
-    mirrored, known = stream.config.mirror, streams.get(origin.name)
-    whole = mirrored is not None and mirrored.external is None and not mirrored.filter_subject
-    if not whole or known is None or mirrored is None or mirrored.subject_transforms:
-        return origin.lag
-    return max(origin.lag, known.state.last_seq - stream.state.last_seq)
+    known = _mirrored(stream, streams)
+    return origin.lag if known is None else max(origin.lag, known.state.last_seq - stream.state.last_seq)
 
 
 def stalled_problems(
@@ -70,3 +74,45 @@ def unmatched_origin_problems(stream: StreamInfo, streams: Mapping[str, StreamIn
             yield warning(
                 f"Stream {stream.name} waits for {origin.filter_subject} of stream {origin.name}, which has no such subject."
             )
+
+
+def is_ahead(stream: StreamInfo, streams: Mapping[str, StreamInfo]) -> bool:
+    """Whether a mirror has messages that its origin does not have yet. A single look may be wrong: they are asked one by one."""
+    origin = _mirrored(stream, streams)
+    return origin is not None and origin.state.last_seq < stream.state.last_seq
+
+
+def recreated_problems(
+    stream: StreamInfo, streams: Mapping[str, StreamInfo], unchanged: timedelta, limits: NatsLimits
+) -> Iterator[Result]:
+    """Whether a mirror's origin is still the one that it began with: of a new one it takes only what comes after its own messages.
+
+    For `unchanged` it is known to be ahead by the same last message.
+    """
+    if (origin := _mirrored(stream, streams)) is None:
+        return
+    if unchanged > limits.max_silence:
+        yield failed(
+            f"Stream {stream.name} takes nothing from its mirror {origin.name}, which was created again: it is at message "
+            f"{stream.state.last_seq}, and the new one at {origin.state.last_seq}.",
+            reason=Reason.CONTRADICTED,
+        )
+    elif (
+        (oldest := stream.state.first_ts) is not None
+        and origin.created is not None
+        and stream.state.messages
+        and oldest < origin.created
+        and not origin.config.first_seq > 1
+    ):
+        yield warning(
+            f"Stream {stream.name} has messages from before its mirror {origin.name} was created again, and lacks those that the "
+            "new one had first."
+        )
+
+
+def _mirrored(stream: StreamInfo, streams: Mapping[str, StreamInfo]) -> StreamInfo | None:
+    """The stream that another one of the same account mirrors as it is."""
+    mirror = stream.config.mirror
+    if mirror is None or mirror.external is not None or mirror.filter_subject or mirror.subject_transforms:
+        return None
+    return streams.get(mirror.name)

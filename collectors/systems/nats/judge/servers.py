@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from collectors.systems.nats.model import Monitor, NatsLimits, Varz
 from exporter.options import format_duration, format_seconds
 from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
 from exporter.words import counted
 
-__all__ = ["certificate_problems", "client_problems", "health_problems", "slow_problems"]
+__all__ = ["certificate_problems", "client_problems", "detection_problems", "health_problems", "slow_problems"]
 
 #: Share of a server's connections in use from which to warn.
 _NEARLY_ALL = 0.9
+#: How long a client that is gone may count as one that is there; by default it is six minutes.
+_NOTICED = timedelta(hours=1)
 
 
 def health_problems(monitor: Monitor) -> Iterator[Result]:
@@ -71,4 +73,16 @@ def slow_problems(monitor: Monitor, before: tuple[str, int] | None) -> Iterator[
             f"NATS server {monitor.name} cut off {counted(count, 'slow consumer')} since it started; "
             "the next check shows whether there are new ones.",
             reason=Reason.PENDING,
+        )
+
+
+def detection_problems(monitor: Monitor) -> Iterator[Result]:
+    """Whether a server notices soon that a client is gone without a word: until then it sends messages to nobody."""
+    varz = monitor.varz
+    if isinstance(varz, Varz) and (
+        (late := timedelta(microseconds=varz.ping_interval / 1000) * (varz.ping_max + 1)) > _NOTICED
+    ):
+        yield warning(
+            f"NATS server {monitor.name} may notice only after {format_duration(late)} that a client is gone "
+            f"(ping_interval, ping_max; wanted within {format_duration(_NOTICED)})."
         )

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from collectors.systems.nats.judge.groups import group_problems
 from collectors.systems.nats.judge.origins import origin_problems
-from collectors.systems.nats.model import Consumer, NatsLimits, StreamInfo
+from collectors.systems.nats.model import Account, Consumer, NatsLimits, StreamInfo
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, warning
 from exporter.words import counted, format_size
 
-__all__ = ["abandoned", "abandoned_problems", "kept_problems", "rewound_problems", "stream_problems"]
+__all__ = [
+    "abandoned",
+    "abandoned_problems",
+    "kept_problems",
+    "offline_problems",
+    "passing_problems",
+    "rewound_problems",
+    "stream_problems",
+    "zone_problems",
+]
 
 #: Bytes of all its messages, or of one of them, below which a unit was forgotten; messages may be mere counters.
 _SMALL = 1000
@@ -154,4 +163,31 @@ def abandoned_problems(stream: StreamInfo, unchanged: timedelta, limits: NatsLim
         yield warning(
             f"Stream {stream.name} (retention workqueue) holds messages that no consumer delivers any more, from message "
             f"{stream.state.first_seq} on: their deliveries are used up (max_deliver), or no consumer takes their subject."
+        )
+
+
+def offline_problems(account: Account) -> Iterator[Result]:
+    """The streams that no server serves, such as those that a newer release has stored."""
+    for name, why in account.offline.items():
+        yield failed(f"Stream {name} is offline, so nobody can write or read it: {why}.", reason=Reason.DOWN)
+
+
+def passing_problems(stream: StreamInfo, consumers: Sequence[Consumer]) -> Iterator[Result]:
+    """Whether a stream that keeps messages for its consumers has one that remains while its client is away."""
+    if stream.config.retention == "interest" and consumers and not any(one.config.durable_name for one in consumers):
+        yield warning(
+            f"Stream {stream.name} keeps messages only while clients are connected, as none of its consumers is durable "
+            "(retention interest)."
+        )
+
+
+def zone_problems(stream: StreamInfo, zones: Mapping[str, str]) -> Iterator[Result]:
+    """Whether the copies of a stream are in several zones; `zones` are those of the servers."""
+    if stream.cluster is None:
+        return
+    servers = [stream.cluster.leader or "", *(peer.name for peer in stream.cluster.replicas or ())]
+    places = {zones.get(server) for server in servers}
+    if len(servers) > 1 and len(places) == 1 and (place := places.pop()) is not None:
+        yield warning(
+            f"All {len(servers)} copies of stream {stream.name} are on servers with the tag {place}, and are lost together."
         )

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from collectors.systems.nats.model import Jsz, Monitor, Varz
 
-__all__ = ["by_cluster", "leaves", "linked", "own_jetstreams"]
+__all__ = ["by_cluster", "leaves", "linked", "own_jetstreams", "zones_of"]
+
+#: The names of tags that operators give zones, where `unique_tag` names none.
+_ZONES = {"az", "zone", "rack"}
 
 
 def by_cluster(monitors: Iterable[Monitor]) -> list[list[Monitor]]:
@@ -27,6 +30,18 @@ def linked(monitors: Sequence[Monitor]) -> list[list[Monitor]]:
 def leaves(monitors: Sequence[Monitor]) -> list[list[Monitor]]:
     """The servers that are linked to others as leaves, by cluster, without the first one."""
     return [cluster for cluster in linked(monitors) if all(monitor.is_leaf for monitor in cluster)]
+
+
+def zones_of(monitors: Sequence[Monitor]) -> dict[str, str]:
+    """The tag by which each server names its zone; none unless they are in several."""
+    found: dict[str, str] = {}
+    for monitor in monitors:
+        unique = monitor.jsz.config.unique_tag if isinstance(monitor.jsz, Jsz) and monitor.jsz.config else ""
+        keys = {unique.rstrip(":")} if unique else _ZONES
+        tags = (monitor.varz.tags or ()) if isinstance(monitor.varz, Varz) else ()
+        if zone := next((tag for tag in tags if tag.partition(":")[0] in keys), None):
+            found[monitor.name] = zone
+    return found if len(set(found.values())) > 1 else {}
 
 
 def own_jetstreams(monitors: Sequence[Monitor]) -> list[list[Monitor]]:

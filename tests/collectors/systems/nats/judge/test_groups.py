@@ -8,6 +8,7 @@ import pytest
 
 from collectors.systems.nats import model
 from collectors.systems.nats.judge.groups import group_problems, meta_problems
+from exporter.verdict import Status
 from tests.collectors.systems.nats.judge.monitors import led, monitor, summaries
 
 
@@ -47,3 +48,26 @@ def test_groups_that_are_not_whole_are_told() -> None:
     found = " ".join(summaries(meta_problems(apart, 2, limits)))
     assert "name different leaders of JetStream: n1, n2." in found
     assert "JetStream's group has 1 server (wanted 2)." in found
+
+
+#: What a leader reported while `placement` was changed, in turn: the new copies are filled while the old ones are there.
+MOVES = [
+    [("n2", True, 0), ("n3", True, 0), ("n4", False, 0), ("n5", False, 0)],
+    [("n2", True, 0), ("n3", True, 0), ("n4", False, 285), ("n5", False, 623)],
+    [("n2", True, 0), ("n3", True, 0), ("n4", True, 0), ("n5", True, 0)],
+]
+
+
+@pytest.mark.parametrize("followers", MOVES)
+def test_a_stream_that_is_moved_has_all_its_copies(followers: list[tuple[str, bool, int]]) -> None:
+    def judged(**changes: Any) -> list[tuple[Status, str]]:
+        peers = [{"name": name, "current": current, "lag": lag, "active": 1} for name, current, lag in followers]
+        peers[-1] |= changes
+        group = model.parsed("a group", {"leader": "n1", "replicas": peers}, model.Group)
+        problems = group_problems("Stream a", group, 3, model.NatsLimits())
+        return [(problem.status, problem.summary) for problem in problems]
+
+    has = "Stream a has 5 replicas in its group (wanted 3)"
+    assert judged() == [(Status.WARNING, f"{has}, as it is moved to other servers.")]
+    # One that is gone votes all the same.
+    assert judged(offline=True)[0] == (Status.FAILED, f"{has}.")
