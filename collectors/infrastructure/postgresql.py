@@ -504,6 +504,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
             self.target,
             database=await primary.database(),
             processes=self.target.pgbouncer_processes,
+            doors=await primary.doors(self.target.pools),
         )
 
     @item(

@@ -367,6 +367,7 @@ Where a cache has `pools`, also:
             ClusterLimits(),
             database=await primary.database(),
             processes=database.pgbouncer_processes,
+            doors=await primary.doors(database.pools),
         )
         if database.pgbouncer is None:
             return fit

@@ -160,7 +160,11 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
             return unobserved(opened.unseen[0])
         primary = await self.primary()
         target_query = copy.target_query or copy.source_query
-        if target_query == copy.source_query and await self._same_database(origin, primary):
+        if await self._same_database(origin, primary) and (
+            target_query == copy.source_query
+            or await validation.read_plan(origin, copy.source_query)
+            == await validation.read_plan(primary, target_query)
+        ):
             return unknown(
                 f"{copy.name}: the source is {primary.instance.where} itself, asked the same query, so nothing was compared.",
                 reason=Reason.MISCONFIGURED,

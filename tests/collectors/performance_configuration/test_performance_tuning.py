@@ -115,6 +115,20 @@ async def test_a_statement_that_became_slow_is_not_hidden_by_a_fast_past(orders:
     assert second.status is Status.FAILED, second.summary
 
 
+async def test_a_slow_query_in_many_shapes_is_one(orders: Postgres) -> None:
+    """A list of values makes a statement of each length before PostgreSQL 18, and an ORM one of each set of columns."""
+    memory: dict[str, Any] = {}
+    options = {"slow_mean": "15ms", "min_calls": 10, "window": "1s"}
+    first = await see("query_optimization_applied", memory=memory, databases=database(orders.dsn(), **options))
+    assert first.status is Status.OK, first.summary
+    await asyncio.sleep(0.6)  # half of the window
+    for number in range(12):
+        columns = "".join(f", id AS a{column}" for column in range(number))
+        orders.query(f"SELECT pg_sleep(0.03){columns} FROM public.line WHERE id = 1", "orders")
+    second = await see("query_optimization_applied", memory=memory, databases=database(orders.dsn(), **options))
+    assert (second.status, "each of them run rarely, took" in second.summary) == (Status.FAILED, True), second.summary
+
+
 async def test_the_copy_of_a_backup_is_no_slow_statement(orders: Postgres) -> None:
     orders.programs.run("pg_dump", "-h", LOOPBACK, "-p", str(orders.port), "-U", "postgres", "-d", "orders")
     copied = "SELECT count(*) FROM pg_stat_statements WHERE query LIKE 'COPY%'"
@@ -474,6 +488,43 @@ async def test_pools_have_to_fit_into_the_server(pair: Cluster) -> None:
     result = await see("connection_pools_tuned", databases=database(pair.dsn, pools=pools))
     assert result.status is Status.FAILED
     assert "The pools may reach 120 connections" in result.summary
+
+
+@pytest.mark.parametrize(
+    ("setup", "undo", "names", "status", "why"),
+    [
+        ("", "", {"role": "appi"}, Status.UNKNOWN, "There is no role appi, which pools use"),
+        ("", "", {"database": "orderz"}, Status.UNKNOWN, "There is no database orderz, which pools use"),
+        (
+            "CREATE ROLE pooled NOLOGIN",
+            "DROP ROLE pooled",
+            {"role": "pooled"},
+            Status.FAILED,
+            "role pooled, which accepts no",
+        ),
+        (
+            "CREATE ROLE pooled LOGIN VALID UNTIL '2020-01-01'",
+            "DROP ROLE pooled",
+            {"role": "pooled"},
+            Status.WARNING,
+            "The password of role pooled has expired",
+        ),
+        ("", "", {"database": "template0"}, Status.FAILED, "database template0, which accepts no"),
+        ("", "", {"role": "postgres", "database": "postgres"}, Status.OK, "The pools may reach 10 of"),
+    ],
+)
+async def test_pools_that_get_in_nowhere_do_not_fit(
+    pair: Cluster, setup: str, undo: str, names: dict[str, str], status: Status, why: str
+) -> None:
+    if setup:
+        pair.primary.query(setup)
+    try:
+        pools = [{"name": "api", "size": 10, **names}]
+        result = await see("connection_pools_tuned", databases=database(pair.dsn, pools=pools))
+        assert (result.status, why in result.summary) == (status, True), result.summary
+    finally:
+        if undo:
+            pair.primary.query(undo)
 
 
 @pytest.mark.verifies("performance_tuning.connection_pools_tuned", "unknown")

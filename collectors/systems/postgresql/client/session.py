@@ -16,6 +16,7 @@ from collectors.systems.postgresql.model.instance import (
     ConnectionLimit,
     Connections,
     Damage,
+    Door,
     Figures,
     Freeze,
     Identity,
@@ -27,6 +28,7 @@ from collectors.systems.postgresql.model.instance import (
     Slot,
     Wal,
 )
+from collectors.systems.postgresql.model.options import Pool
 from collectors.systems.postgresql.model.recovery_point import SegmentStatus, WalState
 from collectors.systems.postgresql.model.settings import Setting, Settings
 
@@ -279,6 +281,24 @@ class Session:
                UNION ALL
                SELECT 'role', rolname::text, rolconnlimit, (SELECT count(*) FROM used WHERE usesysid = r.oid)::int
                FROM pg_roles r WHERE rolconnlimit >= 0 AND rolcanlogin AND NOT rolsuper AND rolname <> session_user""",
+        )
+
+    async def doors(self, pools: Collection[Pool]) -> list[Door]:
+        """Whether the databases and roles that these pools name exist, and whether they let anyone in."""
+        databases = {pool.database for pool in pools if pool.database is not None}
+        roles = {pool.role for pool in pools if pool.role is not None}
+        if not databases | roles:
+            return []
+        return await self._connection.ask(
+            Door,
+            """SELECT 'database' AS kind, n AS name, d.oid IS NOT NULL AS known,
+                      coalesce(d.datallowconn AND d.datconnlimit <> -2, true) AS opens, false AS expired
+               FROM unnest(%s::text[]) n LEFT JOIN pg_database d ON d.datname = n
+               UNION ALL
+               SELECT 'role', n, r.oid IS NOT NULL, coalesce(r.rolcanlogin, true),
+                      coalesce(r.rolvaliduntil < clock_timestamp(), false)
+               FROM unnest(%s::text[]) n LEFT JOIN pg_roles r ON r.rolname = n""",
+            [sorted(databases), sorted(roles)],
         )
 
     async def figures(self) -> Figures:

@@ -28,6 +28,7 @@ __all__ = [
     "read_number",
     "read_oldest",
     "read_orphans",
+    "read_plan",
     "read_replica_roles",
     "read_sequences",
 ]
@@ -49,6 +50,10 @@ class _Counted:
 @dataclass(frozen=True, slots=True)
 class _Text:
     text: str
+
+
+class _Line(dict[str, str]):
+    """A line of EXPLAIN, by the name of its column, which is no identifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +307,16 @@ async def read_counted(session: Session, query: str) -> Counted:
     return Counted(_finite(row.value, session), row.foreign, row.tables, row.keys)
 
 
+async def read_plan(session: Session, query: str) -> list[str]:
+    """How the server would answer a query of the user's own, line by line: equal for two spellings of one question.
+
+    Raises ProbeError where it would not.
+    """
+    # The configuration's own query; its identifier is another one for each spelling.
+    lines = await session.ask(_Line, f"EXPLAIN (COSTS OFF, VERBOSE) SELECT ({query}\n)::numeric AS value")
+    return [text for line in lines if not (text := line["QUERY PLAN"]).startswith("Query Identifier")]
+
+
 def _finite(value: Decimal | None, session: Session) -> Decimal:
     if value is None:
         raise ProbeError(
@@ -326,7 +341,8 @@ async def read_oldest(session: Session, history: History) -> Oldest:
                    coalesce(isfinite(q.oldest::timestamptz) AND EXISTS (
                        SELECT FROM unnest('{{0001-01-01, 1601-01-01, 1753-01-01, 1899-12-30, 1900-01-01, 1904-01-01, 1970-01-01}}'
                                           ::timestamptz[]) AS p(placeholder)
-                       WHERE q.oldest::timestamptz BETWEEN p.placeholder - interval '15h' AND p.placeholder + interval '15h'),
+                       WHERE q.oldest::timestamptz BETWEEN p.placeholder - interval '15h' AND p.placeholder + interval '15h'
+                             OR q.oldest::timestamptz < '1800-01-01'),  -- a year of two digits, or before Christ
                        false) AS placeholder,
                    {"q.rows::int8" if history.min_rows is not None else "NULL::int8"} AS rows
             FROM ({history.query}

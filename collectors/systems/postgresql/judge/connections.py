@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from collectors.shared.verdicts import verdict
-from collectors.systems.postgresql.model.instance import ConnectionLimit, Connections, Instance
+from collectors.systems.postgresql.model.instance import ConnectionLimit, Connections, Door, Instance
 from collectors.systems.postgresql.model.options import ClusterLimits, Pool
 from collectors.systems.postgresql.model.pgbouncer import Demand, Pooler
 from collectors.systems.postgresql.model.settings import Settings, milliseconds
@@ -91,11 +91,13 @@ def judge_pools(
     *,
     database: str,
     processes: int | None = None,
+    doors: Sequence[Door] = (),
 ) -> Result:
     """Whether all pools may be full at once, and clients of PgBouncer get in and on.
 
-    The first of `capacities` is the primary's. `bounds` are the primary's limits for databases and roles, `database` the one that
-    pools connect to unless they name another, `processes` how many PgBouncers share a port.
+    The first of `capacities` is the primary's. `bounds` are the primary's limits for databases and roles, `doors` the databases and
+    roles that pools name, `database` the one that pools connect to unless they name another, `processes` how many PgBouncers
+    share a port.
     """
     demands = [demand for pooler in poolers for demand in pooler.demands for _ in range(processes or 1)]
     further = sum(pooler.further or 0 for pooler in poolers) * (processes or 1)
@@ -116,6 +118,7 @@ def judge_pools(
             *problems,
             *_other_problems(others, to_others),
             *_bound_problems(pools, demands, bounds, database),
+            *_door_problems(doors),
             *_pooler_problems(poolers, limits, processes),
         ],
         good,
@@ -182,6 +185,25 @@ def _bound_problems(
             yield failed(
                 f"The pools of {bound.kind} {bound.name} may reach {wanted} connections, but its CONNECTION LIMIT is {bound.most}.",
                 reason=Reason.LIMIT,
+            )
+
+
+def _door_problems(doors: Sequence[Door]) -> Iterator[Result]:
+    """Pools that get in nowhere fit everywhere, and a name that is misspelled has no limit."""
+    for door in doors:
+        if not door.opens:
+            yield failed(f"Pools use {door.kind} {door.name}, which accepts no connections.", reason=Reason.DOWN)
+    for door in doors:
+        if not door.known:
+            yield unknown(
+                f"There is no {door.kind} {door.name}, which pools use, so its CONNECTION LIMIT was not checked.",
+                reason=Reason.MISCONFIGURED,
+            )
+    for door in doors:
+        if door.expired:
+            yield warning(
+                f"The password of role {door.name} has expired: its pools keep the connections that they have, and get no others "
+                "by password."
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
@@ -74,6 +75,7 @@ def _statement_problems(
                 f"{format_duration(limits.slow_mean)}).",
                 reason=Reason.LIMIT,
             )
+    yield from _rare_problems(counts, growth, limits)
     age = counts.reset_age
     if age is not None and age < limits.min_observation.total_seconds():
         yield unknown(
@@ -87,6 +89,28 @@ def _statement_problems(
             f"pg_stat_statements of {counts.where} dropped its least used entries {counted(counts.lost, 'time')}: "
             "raise pg_stat_statements.max."
         )
+
+
+def _rare_problems(
+    counts: StatementCounts, growth: Growth[StatementKey] | None, limits: TuningLimits
+) -> Iterator[Result]:
+    """Slow statements that are each run rarely, and often together: one query that is written in many shapes has as many ids."""
+    if growth is None:
+        return
+    together: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for statement in counts.statements:
+        calls, seconds = growth.by_key.get(statement.key, (0.0, 0.0))
+        if 0 < calls < limits.min_calls and seconds > calls * limits.slow_mean.total_seconds():
+            together[statement.role, statement.database].append((calls, seconds))
+    for (role, database), slow in sorted(together.items()):
+        calls, seconds = (sum(values) for values in zip(*slow, strict=True))
+        if calls >= limits.min_calls:
+            yield failed(
+                f"{counted(len(slow), 'statement')} of role {role} in database {database}, each of them run rarely, took "
+                f"{seconds / calls * 1000:,.0f} ms on average on {counts.where} ({calls:.0f} calls within "
+                f"{_length(growth.seconds)}; limit {format_duration(limits.slow_mean)}).",
+                reason=Reason.LIMIT,
+            )
 
 
 def judge_transactions(where: str, transactions: Sequence[LongTransaction], limits: TuningLimits) -> Result:

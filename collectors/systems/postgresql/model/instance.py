@@ -16,6 +16,7 @@ __all__ = [
     "Connections",
     "Corrupted",
     "Damage",
+    "Door",
     "Exported",
     "Figures",
     "Freeze",
@@ -251,6 +252,19 @@ class ConnectionLimit:
     name: str
     most: int
     used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A database or role (`kind`) that pools use: whether there is one, whether it lets anyone in, and whether only without its
+    password, which has expired.
+    """
+
+    kind: str
+    name: str
+    known: bool
+    opens: bool
+    expired: bool
 
 
 @dataclass(frozen=True, slots=True)
