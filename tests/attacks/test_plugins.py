@@ -13,7 +13,7 @@ import pytest
 
 from tests.attacks.running import PLUGIN, Attacked, resident_bytes
 from tests.attacks.test_files import STAYS
-from tests.servers.process import wait_until
+from tests.servers.process import popen, wait_until
 
 HEAD = '''"""Hostile checks"""
 import asyncio, logging, os, sys, time
@@ -175,7 +175,7 @@ def test_sigterm_ends_an_exporter_that_is_still_starting(tmp_path: Path) -> None
     begun = tmp_path / "begun"
     slow = f'import time\nopen({str(begun)!r}, "w").close()\ntime.sleep(60)\n'
     exporter = Attacked(tmp_path, CONFIG.format(section=PLUGIN, every="1s", timeout="1s"), plugin=slow)
-    with subprocess.Popen(exporter.argv, env=exporter._env, stderr=subprocess.DEVNULL) as process:
+    with popen(exporter.argv, env=exporter._env, stderr=subprocess.DEVNULL) as process:
         wait_until(begun.exists, what="it loads")
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)

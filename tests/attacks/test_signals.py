@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.attacks.running import PLUGIN, Attacked
 from tests.attacks.test_files import STAYS
-from tests.servers.process import wait_until
+from tests.servers.process import popen, wait_until
 
 WAITS = """import pathlib, time
 folder = pathlib.Path({folder!r})
@@ -34,7 +34,7 @@ def _attacked(folder: Path, plugin: str = STAYS) -> Attacked:
 def test_sighup_ends_no_exporter_that_is_starting(tmp_path: Path) -> None:
     head, body = STAYS.split("import os, pathlib\n")
     exporter = _attacked(tmp_path, f"{head}{WAITS.format(folder=str(tmp_path))}{body}")
-    with subprocess.Popen(exporter.argv, env=exporter._env, cwd=tmp_path, stderr=subprocess.PIPE) as process:
+    with popen(exporter.argv, env=exporter._env, cwd=tmp_path, stderr=subprocess.PIPE) as process:
         wait_until((tmp_path / "begun").exists, what="it reads its configuration", deadline=60)
         exporter.config.write_text(_configuration("{name: a}, {name: b}"))
         for _ in range(20):
@@ -66,7 +66,7 @@ def test_sigterm_ends_an_exporter_that_waits_for_the_history_of_another(tmp_path
     exporter = _attacked(tmp_path)
     with (tmp_path / "history.db.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with subprocess.Popen(exporter.argv, env=exporter._env, cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        with popen(exporter.argv, env=exporter._env, cwd=tmp_path, stderr=subprocess.PIPE) as process:
             assert process.stderr is not None
             while b"Listening:" not in (line := process.stderr.readline()):
                 assert line, "it ended"

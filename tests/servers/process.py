@@ -149,6 +149,19 @@ def scratch(name: str, user: str | None = None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def popen(argv: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A program that is killed at the end: `Popen` itself would wait for it, also where what was wanted of it did not come about.
+
+    `options` are those of `subprocess.Popen`.
+    """
+    with subprocess.Popen(argv, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 class Server:
     """A program in a process group of its own; its output goes to ``log``.
 

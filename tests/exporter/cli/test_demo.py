@@ -20,7 +20,7 @@ from exporter.cli.shared import ExitCode
 from exporter.demo import launcher
 from exporter.demo.launcher import DemoError, servers
 from tests.exporter.cli.conftest import Ended
-from tests.servers.process import answers, free_port, scratch, wait_until
+from tests.servers.process import answers, free_port, popen, scratch, wait_until
 
 Run = Callable[..., Ended]
 PROGRAM = Path(sys.executable).with_name("checklist-exporter")
@@ -130,15 +130,12 @@ def test_killed_with_its_supervisor_it_leaves_no_process_and_the_next_one_tidies
 def test_interrupted_while_starting_it_leaves_nothing(folder: Path) -> None:
     command: list[str | Path] = [PROGRAM, "demo", "--directory", folder]
     command += [f"--web.listen-address=127.0.0.1:{free_port()}"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as exporter:
+    with popen(command, stderr=subprocess.PIPE, text=True) as exporter:
         assert exporter.stderr is not None
         assert "PostgreSQL" in exporter.stderr.readline()
         processes = psutil.Process(exporter.pid).children(recursive=True)
         exporter.send_signal(signal.SIGINT)
-        try:
-            assert exporter.wait(60) == ExitCode.INTERRUPTED
-        finally:
-            exporter.kill()  # or leaving the context waits for it, however long
+        assert exporter.wait(60) == ExitCode.INTERRUPTED
     assert psutil.wait_procs(processes, timeout=15)[1] == []
     assert not folder.exists()
 

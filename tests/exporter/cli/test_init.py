@@ -8,13 +8,14 @@ import os
 import pty
 import re
 import signal
-import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -30,7 +31,7 @@ from tests.servers.nats import Nats, nats_server
 from tests.servers.nginx import nginx, server_block
 from tests.servers.postgresql import cluster as postgresql_cluster
 from tests.servers.postgresql import postgresql_18
-from tests.servers.process import free_port, scratch, unprivileged
+from tests.servers.process import free_port, popen, scratch, unprivileged, wait_until
 from tests.servers.prometheus import Prometheus, prometheus, scrape
 from tests.servers.redis import replication
 
@@ -350,16 +351,26 @@ def test_who_answers_nothing_decides_nothing(run: Run, monkeypatch: pytest.Monke
 def test_the_first_interrupt_at_a_question_ends_the_command(tmp_path: Path) -> None:
     ours, its = pty.openpty()
     program = Path(sys.executable).with_name("checklist-exporter")
-    with subprocess.Popen(
-        [program, "init", "--ask"], stdin=its, stdout=its, stderr=its, start_new_session=True
-    ) as asking:
+    with popen([program, "init", "--ask"], stdin=its, stdout=its, stderr=its, start_new_session=True) as asking:
         os.close(its)
         shown = b""
         while b"Environment" not in shown:
             shown += os.read(ours, 4096)
+        # A signal between the question and the call that reads the answer would wait for the answer, in every Python program.
+        wait_until(lambda: _sleeps(asking.pid), "it waits for an answer")
         os.killpg(asking.pid, signal.SIGINT)
         assert asking.wait(30) == 130
     os.close(ours)
+
+
+def _sleeps(pid: int) -> bool:
+    """Whether a process slept whenever it was looked at during a fifth of a second."""
+    process = psutil.Process(pid)
+    for _ in range(20):
+        if process.status() != psutil.STATUS_SLEEPING:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def test_questions_require_a_terminal_and_may_be_left(
