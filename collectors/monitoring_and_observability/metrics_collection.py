@@ -126,7 +126,8 @@ Reading from Prometheus, or what speaks its HTTP API:
 
         async def one(source: Source) -> Result:
             try:
-                seen = await self._look(source, looks.setdefault(source.name, deque()))
+                kept = looks.setdefault(f"{source.name} {source.selector} {', '.join(source.counters)}", deque())
+                seen = await self._look(source, kept, responses=responses)
                 return judge_series(source, seen, self.settings, responses=responses)
             except ProbeError as why:
                 return unobserved(why)
@@ -137,11 +138,11 @@ Reading from Prometheus, or what speaks its HTTP API:
         some = " ".join(result.summary for result in results[:3])
         more = f" So do {len(results) - 3} more." if len(results) > 3 else ""
         good = Result(Status.OK, f"Prometheus has them. {some}{more}", measured)
-        return verdict([result for result in results if not result.status.is_ok], good)
+        return verdict([result for result in results if result.status is not Status.OK], good)
 
-    async def _look(self, source: Source, looks: deque[Counted]) -> SeriesFacts:
+    async def _look(self, source: Source, looks: deque[Counted], *, responses: bool) -> SeriesFacts:
         """What Prometheus has of a source; where its counters stand still and there is a way, after a marker was sent to it."""
-        look = partial(look_at, self.client(Prometheus), source, self.settings, looks)
+        look = partial(look_at, self.client(Prometheus), source, self.settings, looks, responses=responses)
         seen = await look(self.context.now())
         if seen.growth != 0 or not isinstance(source, HttpService) or source.marker is None:
             return seen

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+import functools
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -16,14 +17,16 @@ from collectors.systems.alertmanager.judge.routing import inhibition_problems, s
 from collectors.systems.alertmanager.model.alerts import HeldAlert, Silence
 from collectors.systems.alertmanager.model.routes import Configuration, parse_configuration
 from collectors.systems.grafana.client import Grafana
-from collectors.systems.grafana.judge import dashboard_problems, datasource_problems, health_problems
+from collectors.systems.grafana.judge import dashboard_problems, datasource_problems, health_problems, panel_problems
+from collectors.systems.grafana.model import Panel, sources_of
 from collectors.systems.jaeger.client import Jaeger
-from collectors.systems.jaeger.judge import judge_marker, trace_problems
-from collectors.systems.jaeger.model import MarkerTrace
+from collectors.systems.jaeger.judge import lost_marker, trace_problems, untraced
+from collectors.systems.jaeger.model import MarkerTrace, of_others
 from collectors.systems.loki.client import Loki
 from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.prometheus.judge import monitoring as judge
 from collectors.systems.prometheus.model.answers import RuntimeInfo, Sample, ScrapeTarget
+from collectors.systems.prometheus.model.configuration import pools_that_keep_labels
 from collectors.systems.prometheus.model.promql import selector
 from exporter.collector import Collector, NoTarget, SectionSettings, fetched, item
 from exporter.options import Duration, format_duration
@@ -40,7 +43,7 @@ from exporter.verdict import (
     unobserved,
     worst,
 )
-from exporter.words import counted
+from exporter.words import counted, listed
 
 _POLL_SECONDS = 0.5
 #: What hides an alert for longer is no planned work, no incident and no grouping.
@@ -151,7 +154,8 @@ class MonitoringStack(Collector[MonitoringStackSettings, NoTarget]):
 
     Settings = MonitoringStackSettings
     rights = """\
-Prometheus: GET /api/v1/targets, /api/v1/scrape_pools, /api/v1/status/runtimeinfo, /api/v1/alertmanagers, /api/v1/query.
+Prometheus: GET /api/v1/targets, /api/v1/scrape_pools, /api/v1/status/runtimeinfo, /api/v1/alertmanagers, /api/v1/query,
+/api/v1/status/config (where a target's own labels are kept).
 Alertmanager: GET /-/ready, /api/v2/status, /api/v2/alerts.
 Grafana: a service account with the role Viewer. Loki: reading, as the tenant that has the logs. Jaeger: its query API; OTLP
 where a marker trace is wanted.
@@ -201,58 +205,79 @@ where a marker trace is wanted.
             )
         wanted = set(pools) - set(self.settings.empty_pools)
         jobs = self.settings.expected_jobs
+        received = await self._received(targets)
+        now, unstored = await self._stored(targets)
+        settled = await self._settled()
         problems = [
             *judge.reloaded(info),
-            *judge.collecting(targets, wanted, jobs, self.context.now(), settled=await self._settled()),
+            *judge.collecting(targets, wanted, jobs, now, settled=settled, received=received),
+            *unstored,
         ]
-        if not targets:
+        if not targets and not received:
             problems.append(failed("Prometheus has no targets.", reason=Reason.MISSING))
-        else:
-            problems += await self._stored(targets)
         if not jobs:
             summary = (
                 f"Prometheus scrapes {counted(len(targets), 'target')}, but whether these are all services was not checked, as "
                 "option expected_jobs is empty."
             )
             problems.append(unknown(summary, reason=Reason.NOT_CONFIGURED))
+        others = f", and has the metrics of {listed(sorted(received))} from other servers" if received else ""
         good = ok(
-            f"Prometheus scrapes {counted(len(targets), 'target')} of {counted(len(pools), 'scrape configuration')}.",
+            f"Prometheus scrapes {counted(len(targets), 'target')} of {counted(len(pools), 'scrape configuration')}{others}.",
             scrape_targets=len(targets),
             scrape_pools=len(pools),
         )
         return verdict(problems, good)
 
-    async def _stored(self, targets: list[ScrapeTarget]) -> list[Result]:
-        """What is wrong with the samples that Prometheus has stored of its targets."""
+    async def _received(self, targets: Sequence[ScrapeTarget]) -> dict[str, float]:
+        """The expected jobs that have no target here and series of another server: the highest `up` of each."""
+        own = {target.scrape_pool for target in targets} | {target.labels.get("job", "") for target in targets}
+        if not (others := [job for job in self.settings.expected_jobs if job not in own]):
+            return {}
+        try:
+            found = await self._query("max by (job) (up)")
+        except ProbeError:  # reported as missing
+            return {}
+        return {job: sample.value for sample in found if (job := sample.labels.get("job", "")) in others}
+
+    async def _stored(self, targets: list[ScrapeTarget]) -> tuple[datetime, list[Result]]:
+        """The time by Prometheus's clock, and what is wrong with the samples that it has stored of its targets."""
         if not any(target.health == "up" for target in targets):
-            return []
+            return self.context.now(), []
         try:
             numbers, taken = await asyncio.gather(
                 self._query(f'{{__name__=~"{judge.SCRAPED}|{judge.LEFT}"}}'), self._query(f"timestamp({judge.LEFT})")
             )
+            now = datetime.fromtimestamp(taken[0].timestamp, UTC) if taken else self.context.now()
             seen = judge.stored(numbers, taken)
             if problems := list(judge.storing(targets, seen)):
-                return problems
-            return [
-                problem for job in self.settings.expected_jobs if (problem := await self._fresh(job, targets, seen))
-            ]
+                return now, problems
+            found = [await self._fresh(job, targets, seen) for job in self.settings.expected_jobs]
+            return now, [problem for problem in found if problem]
         except ProbeError as why:
-            return [unobserved(why)]
+            return self.context.now(), [unobserved(why)]
 
     async def _fresh(
-        self, job: str, targets: list[ScrapeTarget], seen: Mapping[tuple[str, str], judge.Stored]
+        self, job: str, targets: list[ScrapeTarget], seen: Mapping[frozenset[tuple[str, str]], judge.Stored]
     ) -> Result | None:
         """What is wrong with a job whose samples carry timestamps of long ago, by the one of its targets that gives the fewest."""
-        keys = [
-            (target.labels.get("job", ""), target.labels.get("instance", ""))
+        living = [
+            target
             for target in targets
             if target.health == "up" and job in (target.labels.get("job", ""), target.scrape_pool)
         ]
-        if not keys:
+        if not living:
             return None
-        name, instance = min(keys, key=lambda key: seen[key].left)
+        one = min(living, key=lambda target: seen[judge.key_of(target.labels)].left)
+        name, instance = one.labels.get("job", ""), one.labels.get("instance", "")
         labels = selector("", {"job": name, "instance": instance}).replace("{", '{__name__!~"up|scrape_.*", ', 1)
-        return None if await self._query(f"group({labels})") else judge.stale(name, instance)
+        if await self._query(f"group({labels})"):
+            return None
+        # A target whose own labels are kept (federation, a Pushgateway) gives series of other jobs.
+        configuration = await self.client(Prometheus).configuration()
+        if one.scrape_pool in await self.blocking(pools_that_keep_labels, configuration):
+            return None
+        return judge.stale(name, instance)
 
     @item("Prometheus targets are all healthy", severity=CRITICAL, needs=("clients.prometheus",))
     async def prometheus_targets_healthy(self) -> Result:
@@ -268,7 +293,7 @@ where a marker trace is wanted.
         if not targets:
             settled = await self._settled()
             if settled:
-                return failed("Prometheus has no targets.", reason=Reason.MISSING)
+                return await self._elsewhere()
             return unknown("Prometheus has no targets yet.", reason=Reason.PENDING)
         unscraped: dict[str, datetime] = self.context.memory.setdefault("unscraped", {})
         problems = list(judge.unhealthy(targets, self.settings.ignore_targets, unscraped, self.context.now()))
@@ -280,10 +305,21 @@ where a marker trace is wanted.
             )
         summary = (
             f"All {up} targets are up."
+            if up == len(targets) > 1
+            else "The only target is up."
             if up == len(targets)
             else f"{up} of {len(targets)} targets are up, the others may be down."
         )
         return verdict(problems, ok(summary, healthy_targets=up, scrape_targets=len(targets)))
+
+    async def _elsewhere(self) -> Result:
+        """Whether the targets are up of which a Prometheus without any of its own has the series."""
+        if not (up := await self._query("up")):
+            return failed("Prometheus has no targets.", reason=Reason.MISSING)
+        good = ok(
+            f"{counted(len(up), 'target')} of other servers, which send their series here, {'is' if len(up) == 1 else 'are'} up."
+        )
+        return verdict(judge.unhealthy_elsewhere(up), good)
 
     @item("AlertManager is routing alerts", severity=CRITICAL, needs=("clients.prometheus", "clients.alertmanager"))
     async def alertmanager_routing(self) -> Result:
@@ -434,8 +470,9 @@ where a marker trace is wanted.
         """The engineer on call opens a dashboard first; one that was renamed, or whose data source is gone, costs the first
         minutes.
 
-        Verified in Grafana's API: its own database is healthy, each of `dashboards` exists (or any at all), and each of
-        `datasources` passes its health check. A plugin without such a check is `unknown`.
+        Verified in Grafana's API: its own database is healthy, each of `dashboards` exists (or any at all), is not empty, and the
+        data sources that its panels name work, and each of `datasources` passes its health check. A plugin without such a check
+        is `unknown` among `datasources`.
 
         To fix it, provision dashboards from files, with fixed uids; the page of a data source shows why its check fails.
         """
@@ -445,11 +482,31 @@ where a marker trace is wanted.
         grafana = self.client(Grafana)
         if problems := list(health_problems(await grafana.health())):
             return worst(*problems)
-        found = await grafana.dashboards()
+        found, wanted = await grafana.dashboards(), self.settings.dashboards
+        listed_ones = {dashboard.uid for dashboard in found}
+        # Neither a dashboard in a folder that the account may not list, nor one that is not indexed yet, is missing.
+        opened = await asyncio.gather(*(grafana.opened(uid) for uid in wanted))
+        there = {uid: panels for uid, panels in zip(wanted, opened, strict=True) if panels is not None}
+        summary = f"Grafana has {counted(len(listed_ones | there.keys()), 'dashboard')}"
         good = ok(
-            f"Grafana has {counted(len(found), 'dashboard')}, all that are wanted among them.", dashboards=len(found)
+            f"{summary}, all that are wanted among them." if wanted else f"{summary}.",
+            dashboards=len(listed_ones | there.keys()),
         )
-        return verdict(dashboard_problems(found, self.settings.dashboards), good)
+        seen = [problem for uid, panels in there.items() async for problem in self._panels(uid, panels)]
+        return verdict([*dashboard_problems(found, wanted, there), *seen], good)
+
+    async def _panels(self, uid: str, panels: list[Panel]) -> AsyncIterator[Result]:
+        grafana, sources = self.client(Grafana), {}
+        for source in sorted(sources_of(panels)):
+            try:
+                sources[source] = await self.share(
+                    f"data source {source}", functools.partial(grafana.datasource_problem, source)
+                )
+            except ProbeError as why:
+                if why.reason is not Reason.MISSING:  # a plugin without a check
+                    yield unobserved(why)
+        for problem in panel_problems(uid, len(panels), sources):
+            yield problem
 
     async def _datasource(self, uid: str) -> Result:
         problem = await self.client(Grafana).datasource_problem(uid)
@@ -513,19 +570,24 @@ where a marker trace is wanted.
 
     async def _traces(self, service: str) -> Result:
         jaeger, window = self.client(Jaeger), self.settings.trace_window
-        known = service in await jaeger.services()
-        recent = known and await jaeger.has_recent(service, window)
+        services = await jaeger.services()
+        recent = service in services and await jaeger.has_recent(service, window)
         good = ok(f"Jaeger has traces of {service} from the last {format_duration(window)}.")
-        return verdict(trace_problems(service, window, known=known, recent=recent), good)
+        return verdict(trace_problems(service, window, services, recent=recent), good)
 
     async def _marker(self) -> Result:
         """Whether a trace that is sent to the collector is found."""
-        jaeger, marker = self.client(Jaeger), MarkerTrace()
+        jaeger, wait = self.client(Jaeger), self.settings.marker_wait
+        others = of_others(await jaeger.services())
+        marker = MarkerTrace()
         await jaeger.send(marker)
         loop = asyncio.get_running_loop()
         sent = loop.time()
         while not await jaeger.has_trace(marker.trace_id):
-            if loop.time() - sent > self.settings.marker_wait.total_seconds():
-                return judge_marker(None, self.settings.marker_wait)
+            if loop.time() - sent > wait.total_seconds():
+                since = timedelta(seconds=loop.time() - sent)
+                arrived = [name for name in self.settings.trace_services if await jaeger.has_recent(name, since)]
+                return lost_marker(wait, arrived)
             await asyncio.sleep(_POLL_SECONDS)
-        return judge_marker(loop.time() - sent, self.settings.marker_wait)
+        good = ok("A marker trace went from the collector to Jaeger.", marker_seconds=loop.time() - sent)
+        return good if others or self.settings.trace_services else untraced()

@@ -29,6 +29,19 @@ DASHBOARDS = (
 )  # fmt: skip
 
 
+PANELS = [
+    {
+        "id": 1, "type": "timeseries", "title": "Requests", "datasource": {"type": "prometheus", "uid": "metrics"},
+        "targets": [{"refId": "A", "expr": "sum(rate(http_requests_total[5m]))"}],
+    },
+]  # fmt: skip
+
+
+def dashboard(uid: str) -> str:
+    """Return the path of a dashboard."""
+    return f"/api/dashboards/uid/{uid}"
+
+
 def datasource_health(uid: str) -> str:
     """Return the path where the health of a data source is asked for."""
     return f"/api/datasources/uid/{uid}/health"
@@ -39,6 +52,10 @@ def documented() -> dict[str, Reply]:
     return {
         HEALTH: (200, {"commit": "087143285", "database": "ok", "version": "12.4.0"}),
         SEARCH: (200, list(DASHBOARDS)),
+        dashboard("readiness"): (
+            200,
+            {"dashboard": {"uid": "readiness", "panels": PANELS}, "meta": {"slug": "readiness"}},
+        ),
         datasource_health("metrics"): (200, {"message": "Successfully queried the Prometheus API.", "status": "OK"}),
         datasource_health("logs"): (200, {"message": "Data source successfully connected.", "status": "OK"}),
     }

@@ -1,7 +1,7 @@
 """Jaeger 1.76 (its second generation), built from source."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -26,14 +26,20 @@ def build() -> None:
 class Jaeger(Server):
     """One Jaeger that keeps traces in memory: queried at ``url``, fed by OTLP/HTTP at ``otlp``."""
 
-    def __init__(self, directory: Path, *, base_path: str = "") -> None:
+    def __init__(self, directory: Path, *, base_path: str = "", processors: Mapping[str, object] | None = None) -> None:
         query, grpc, otlp = free_port(), free_port(), free_port()
         self.url = f"http://{LOOPBACK}:{query}{base_path}"
         self.otlp = f"http://{LOOPBACK}:{otlp}"
         configuration = {
             "service": {
                 "extensions": ["jaeger_storage", "jaeger_query"],
-                "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["jaeger_storage_exporter"]}},
+                "pipelines": {
+                    "traces": {
+                        "receivers": ["otlp"],
+                        "processors": [*(processors or ())],
+                        "exporters": ["jaeger_storage_exporter"],
+                    }
+                },
                 "telemetry": {"metrics": {"level": "none"}},  # else it listens on 8888
             },
             "extensions": {
@@ -46,6 +52,7 @@ class Jaeger(Server):
                 },
             },
             "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"{LOOPBACK}:{otlp}"}}}},
+            "processors": dict(processors or {}),
             "exporters": {"jaeger_storage_exporter": {"trace_storage": "memory"}},
         }
         file = directory / "jaeger.yaml"

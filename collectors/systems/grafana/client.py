@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +20,8 @@ __all__ = ["Grafana", "GrafanaSettings"]
 
 _PAGE = 1000
 _PAGES = 50
+#: What Grafana answers where there is no such data source: by 404, or in versions before 12 by 500.
+_NO_SOURCE = re.compile(r"data ?source not found|load datasource metadata", re.IGNORECASE)
 
 
 class GrafanaSettings(HttpSettings):
@@ -73,15 +76,20 @@ class Grafana(Client[GrafanaSettings]):
     async def datasource_problem(self, uid: str) -> str | None:
         """What is wrong with a data source, in Grafana's words; None when its health check is passed.
 
-        Raises ProbeError where there is no such data source, or its plugin has no health check: Grafana answers 404 to both. Also
-        where the check itself does not know.
+        Raises ProbeError where its plugin has no health check, or the check itself does not know.
         """
-        reply = await self._http.get(f"/api/datasources/uid/{quote(uid, safe='')}/health", expect=(200, 400, 404))
+        reply = await self._http.get(f"/api/datasources/uid/{quote(uid, safe='')}/health", expect=(200, 400, 404, 500))
         checked = decode(reply, _Checked)
+        if reply.status in (404, 500) and _NO_SOURCE.search(checked.message):
+            return f"{one_line(checked.message)} (there is none with this uid)"
+        if reply.status == 500:
+            raise ProbeError(
+                f"{reply.where} answered 500: {one_line(checked.message) or 'no reason given'}.", Reason.REFUSED
+            )
         if reply.status == 404:
             detail = one_line(checked.message) or "not found"
             raise ProbeError(
-                f"Grafana cannot check data source {uid}: {detail} (there is none, or its plugin has no check).",
+                f"Grafana cannot check data source {uid}: {detail} (its plugin has no check, or there is none).",
                 Reason.MISSING,
             )
         if checked.status.upper() not in ("OK", "ERROR"):
@@ -91,15 +99,21 @@ class Grafana(Client[GrafanaSettings]):
             )
         return None if checked.status.upper() == "OK" else one_line(checked.message) or "the check gave no reason"
 
+    async def opened(self, uid: str) -> list[Panel] | None:
+        """All panels of a dashboard, also those without queries; None where there is no such dashboard.
+
+        Raises ProbeError where the account may not see it.
+        """
+        reply = await self._http.get(f"/api/dashboards/uid/{quote(uid, safe='')}", expect=(200, 404))
+        return None if reply.status == 404 else decode(reply, _Whole).dashboard.panels or []
+
     async def panels(self, uid: str) -> list[Panel] | None:
         """The panels of a dashboard that have queries; None where there is no such dashboard.
 
         Raises ProbeError where all of them are kept in library panels, which are not read.
         """
-        reply = await self._http.get(f"/api/dashboards/uid/{quote(uid, safe='')}", expect=(200, 404))
-        if reply.status == 404:
+        if (panels := await self.opened(uid)) is None:
             return None
-        panels = decode(reply, _Whole).dashboard.panels or []
         if not (found := list(panels_of(panels))) and from_library(panels):
             raise ProbeError(
                 f"Grafana's dashboard {uid} has its queries in library panels, which are not read.", Reason.NOT_VERIFIED
@@ -115,6 +129,8 @@ class Grafana(Client[GrafanaSettings]):
         reply = await self._http.request("POST", "/api/ds/query", json=body, expect=(200, 207, 400, 404, 500))
         if reply.status in (200, 207, 400) and (results := decode(reply, _Queried).results):
             return results
+        if reply.status != 200 and _NO_SOURCE.search(message := one_line(decode(reply, _Checked).message)):
+            return {str(query.get("refId", "")): Frames(error=message, status=reply.status) for query in queries}
         raise ProbeError(f"{reply.where} answered {reply.status} without results.", Reason.MALFORMED)
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ from collectors.systems.grafana.model import Dashboard, Frames, Health, has_data
 from exporter.verdict import Reason, Result, failed, unknown
 from exporter.words import one_line
 
-__all__ = ["active_problems", "dashboard_problems", "datasource_problems", "health_problems"]
+__all__ = ["active_problems", "dashboard_problems", "datasource_problems", "health_problems", "panel_problems"]
 
 
 def health_problems(health: Health) -> Iterator[Result]:
@@ -17,13 +17,30 @@ def health_problems(health: Health) -> Iterator[Result]:
         yield failed(f"Grafana's own database is {health.database}.", reason=Reason.DOWN)
 
 
-def dashboard_problems(dashboards: Collection[Dashboard], wanted: Iterable[str]) -> Iterator[Result]:
-    """Which of the wanted dashboards (uids) are missing; without any wanted, whether there are none at all."""
-    found = {dashboard.uid for dashboard in dashboards}
+def dashboard_problems(
+    dashboards: Collection[Dashboard], wanted: Iterable[str], opened: Collection[str] = ()
+) -> Iterator[Result]:
+    """Which of the wanted dashboards (uids) are missing; without any wanted, whether there are none at all.
+
+    Those that could be `opened` exist, whatever the list says.
+    """
+    found = {dashboard.uid for dashboard in dashboards} | {*opened}
     if missing := [uid for uid in wanted if uid not in found]:
         yield failed(f"Grafana has no dashboard {', '.join(missing)} (it shows {len(found)}).", reason=Reason.MISSING)
     elif not found:
         yield failed("Grafana shows no dashboards.", reason=Reason.MISSING)
+
+
+def panel_problems(uid: str, panels: int, sources: Mapping[str, str | None]) -> Iterator[Result]:
+    """What is wrong with a dashboard that exists: it has no panels, or data sources (uids) that do not work, in Grafana's words."""
+    if not panels:
+        yield failed(f"Grafana's dashboard {uid} is empty.", reason=Reason.MISSING)
+    for source, problem in sources.items():
+        if problem:
+            yield failed(
+                f"Grafana's dashboard {uid} shows data source {source}, which does not work: {problem}.",
+                reason=Reason.DOWN,
+            )
 
 
 def datasource_problems(uid: str, problem: str | None) -> Iterator[Result]:

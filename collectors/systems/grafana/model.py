@@ -8,7 +8,18 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Dashboard", "Frames", "Health", "Panel", "from_library", "has_data", "panels_of", "queries_of", "unfilled"]
+__all__ = [
+    "Dashboard",
+    "Frames",
+    "Health",
+    "Panel",
+    "from_library",
+    "has_data",
+    "panels_of",
+    "queries_of",
+    "sources_of",
+    "unfilled",
+]
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -63,8 +74,26 @@ def from_library(panels: list[Panel]) -> bool:
     return any(panel.library is not None or from_library(panel.panels or []) for panel in panels)
 
 
+def sources_of(panels: list[Panel]) -> set[str]:
+    """The uids of the data sources that panels name, but for those that Grafana has by itself and those that a variable selects.
+
+    What only names a data source by its title, as dashboards before Grafana 8 do, or leaves it to the default, is left out.
+    """
+    asked = [
+        source
+        for panel in panels_of(panels)
+        for source in (panel.datasource, *(target.get("datasource") for target in panel.targets or ()))
+    ]
+    uids = {source.get("uid") for source in asked if isinstance(source, dict) and source.get("type") not in _BUILT_IN}
+    return {uid for uid in uids if isinstance(uid, str) and _UID.fullmatch(uid) and uid not in _BUILT_IN}
+
+
+_UID = re.compile(r"[\w-]{1,64}")  # neither `-- Mixed --` nor `${source}`
+_BUILT_IN = ("grafana", "datasource", "__expr__")
 _INVENTED = ("grafana", "testdata", "grafana-testdata-datasource", "datasource")
 """Kinds of data sources that make their data up, or take it from another panel."""
+#: A variable as `$name`, `${name}`, `${name:format}`, `${name.field}`, `[[name]]`.
+_WRITTEN = re.compile(r"\$(\w+)|\$\{(\w+)(?:[.:][^}]*)?\}|\[\[(\w+)(?:[.:][^\]]*)?\]\]")
 _VARIABLE = re.compile(r"\$\{?(?!__)([A-Za-z]\w*)|\[\[(\w+)\]\]")
 
 
@@ -87,8 +116,9 @@ def queries_of(panel: Panel, variables: Mapping[str, str]) -> list[dict[str, Any
     missing data, and absent().
     """
     queries = []
+    computed = any(_is_expression(target) for target in panel.targets or () if not target.get("hide"))
     for number, target in enumerate(panel.targets or ()):
-        if target.get("hide"):
+        if target.get("hide") and not computed:  # what is computed needs those that are hidden
             continue
         source = target.get("datasource") or panel.datasource
         query = {"refId": chr(65 + number % 26), "intervalMs": 60_000, "maxDataPoints": 100} | target
@@ -104,15 +134,18 @@ def queries_of(panel: Panel, variables: Mapping[str, str]) -> list[dict[str, Any
     return queries
 
 
+def _is_expression(target: Mapping[str, Any]) -> bool:
+    source = target.get("datasource")
+    return isinstance(source, dict) and "__expr__" in (source.get("type"), source.get("uid"))
+
+
 def _filled(value: Any, variables: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {name: _filled(entry, variables) for name, entry in value.items()}
     if isinstance(value, list):
         return [_filled(entry, variables) for entry in value]
     if isinstance(value, str):
-        for name, text in sorted(variables.items(), key=lambda pair: -len(pair[0])):
-            for written in (f"${{{name}}}", f"[[{name}]]", f"${name}"):
-                value = value.replace(written, text)
+        return _WRITTEN.sub(lambda found: variables.get(found[1] or found[2] or found[3], found[0]), value)
     return value
 
 

@@ -27,7 +27,7 @@ from collectors.systems.prometheus.client import Prometheus as Client
 from collectors.systems.prometheus.client import PrometheusSettings
 from collectors.systems.prometheus.model.series import SeriesLimits, Source
 from exporter.threads import Threads
-from exporter.verdict import Status
+from exporter.verdict import Result, Status
 from tests.servers.exporters import Exposition, postgres_exporter, redis_exporter
 from tests.servers.faults import Address, answering, half_reply, hanging_up, mute
 from tests.servers.postgresql import Postgres, postgresql_15
@@ -35,7 +35,7 @@ from tests.servers.process import LOOPBACK, scratch, unprivileged
 from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
 from tests.servers.redis import Node
 from tests.servers.web import Handler, Site
-from tests.support import Run, connected, make_context, sees
+from tests.support import Run, connected, make_context, sees, until
 
 pytestmark = pytest.mark.xdist_group("metrics_collection")  # all that is scraped is started once
 
@@ -315,7 +315,8 @@ async def test_looks_older_than_the_window_are_forgotten(scene: Scene) -> None:
     memory: dict[str, Any] = {}
     for _ in range(2):
         await look(scene.prometheus.url, "http_metrics", services=[source("idle")], memory=memory, window="1ms")
-    assert len(memory["services"]["idle"]) == 1
+    (looks,) = memory["services"].values()
+    assert len(looks) == 1
 
 
 async def test_of_a_long_window_few_looks_are_kept() -> None:
@@ -367,6 +368,153 @@ async def test_a_status_of_another_metric_does_not_count(scene: Scene) -> None:
     service = source("pages", selector='{service="two"}', traffic="vector(0)")
     result = await look(scene.prometheus.url, "http_metrics", services=[service])
     assert result.status is Status.FAILED
+
+
+@dataclass
+class Told:
+    """What a page gives each time it is scraped: counters that grow, or fall as those of several processes do."""
+
+    scrapes: int = 0
+
+    def __call__(self) -> str:
+        self.scrapes += 1
+        growing = self.scrapes
+        return (
+            f'http_requests_total{{service="self",code="200",handler="/metrics"}} {growing}\n'
+            'http_requests_total{service="self",code="200",handler="/orders"} 7\n'
+            f'http_requests_total{{service="workers",code="200"}} {(5, 1000)[growing % 2]}\n'
+            f'grpc_server_handled_total{{service="grpc",grpc_code="NotFound"}} {growing}\n'
+            f'istio_requests_total{{service="mesh",response_code="503"}} {growing}\n'
+            f'rq_total{{service="envoy",response_code_class="2"}} {growing}\n'
+            f'jobs_total{{service="jobs"}} {growing}\njobs_waiting{{service="jobs",queue="a"}} 3\n'
+            'jobs_waiting{service="jobs",queue="b"} NaN\n'
+        )
+
+
+@pytest.fixture(scope="module", params=[OLD, NEW], ids=["prometheus-2", "prometheus-3"])
+def odd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes a page with traps, of two targets the second of which is older, and labels with dots (new ones)."""
+    told = Told()
+    with ExitStack() as stack:
+        page = stack.enter_context(Exposition(told))
+        bare = stack.enter_context(Exposition("go_info 1\n"))
+        dots = stack.enter_context(
+            Exposition(lambda: f'{{"http.requests","http.response.status_code"="200"}} {told.scrapes}\n')
+        )
+        jobs = [scrape("odd", page.port, bare.port), *([scrape("dots", dots.port)] if request.param == NEW else [])]
+        server = stack.enter_context(
+            Prometheus(
+                tmp_path_factory.mktemp("odd"),
+                release=request.param,
+                scrapes=jobs,
+                extra={"global": {"scrape_interval": "1s"}},
+            )
+        )
+        server.wait_for('resets(http_requests_total{service="workers"}[15m]) > 5', 60)
+        yield server
+
+
+def trap(service: str, *counters: str, **options: Any) -> dict[str, Any]:
+    more = {"counters": counters} if counters else {}
+    return source(service, selector=f'{{job="odd", service="{service}"}}', **more, **options)
+
+
+async def test_requests_of_the_page_of_metrics_are_no_traffic(odd: Prometheus) -> None:
+    """A trap: the counter grows by being scraped."""
+    result = await look(odd.url, "http_metrics", services=[trap("self", traffic="vector(1)")])
+    assert result.status is Status.FAILED
+    assert (
+        "did not grow within 15m but by requests of its page of metrics, while vector(1) shows traffic"
+        in result.summary
+    )
+
+
+async def test_counters_of_several_processes_in_turn_are_none(odd: Prometheus) -> None:
+    """A trap: each fall looks like a restart, after which everything was counted anew."""
+    assert odd.query('increase(http_requests_total{service="workers"}[15m]) > 1000')
+    result = await look(odd.url, "http_metrics", services=[trap("workers")])
+    assert result.status is Status.FAILED
+    assert re.search(r"http_requests_total of workers .* fell \d+ times within 15m, as no counter does", result.summary)
+
+
+@pytest.mark.parametrize(
+    ("service", "labels"),
+    [
+        (trap("grpc", "grpc_server_handled_total"), []),
+        (trap("mesh", "istio_requests_total"), []),
+        (trap("envoy", "rq_total"), ["response_code_class"]),
+    ],
+)
+async def test_statuses_that_are_written_another_way(
+    odd: Prometheus, service: dict[str, Any], labels: list[str]
+) -> None:
+    options: dict[str, Any] = {"status_labels": labels} if labels else {}
+    result = await look(odd.url, "http_metrics", services=[service], **options)
+    assert result.status is Status.OK
+
+
+async def test_a_status_whose_label_has_dots(odd: Prometheus) -> None:
+    """As OpenTelemetry names it, where Prometheus is set up to keep that."""
+    if not odd.query('{job="dots"}'):
+        pytest.skip("an older Prometheus has no such names")
+    every: list[dict[str, Any]] = [{}, {"status_labels": ["http.response.status_code"]}]
+    for options in every:
+        result = await look(odd.url, "http_metrics", services=[source("dots", counters=["http.requests"])], **options)
+        assert result.status is Status.OK, result.summary
+
+
+async def test_traffic_of_a_while_ago_had_to_be_counted(odd: Prometheus) -> None:
+    """A trap: there is no traffic now, but there was within the window."""
+    ended = f"vector(time() < bool {time.time() - 60:.0f})"
+    still = source("still", selector='{job="odd", service="self", handler="/orders"}', traffic=ended)
+    assert [sample["value"][1] for sample in odd.query(ended)] == ["0"]
+    result = await look(odd.url, "http_metrics", services=[still])
+    assert result.status is Status.FAILED
+    quiet = await look(odd.url, "http_metrics", services=[{**still, "traffic": "vector(time() < bool 5)"}])
+    assert (quiet.status, "there was no traffic within 15m" in quiet.summary) == (Status.OK, True)
+
+
+async def test_traffic_that_began_just_now_need_not_be_counted_yet(odd: Prometheus) -> None:
+    began = f"vector(time() >= bool {time.time() - 1:.0f})"
+    still = source("still", selector='{job="odd", service="self", handler="/orders"}', traffic=began)
+    result = await look(odd.url, "http_metrics", services=[still])
+    assert (result.status, "that may not have been scraped yet" in result.summary) == (Status.UNKNOWN, True)
+
+
+async def test_traffic_that_is_no_number_is_unknown(odd: Prometheus) -> None:
+    still = source("still", selector='{job="odd", service="self", handler="/orders"}', traffic="vector(0) / 0")
+    result = await look(odd.url, "http_metrics", services=[still])
+    assert (result.status, "gives no number" in result.summary) == (Status.UNKNOWN, True)
+
+
+async def test_an_instance_that_counts_nothing_is_a_warning(odd: Prometheus) -> None:
+    """A trap: of two replicas one runs a version without the metric, and the sums grow."""
+    service = source("odd", counters=["istio_requests_total"])
+
+    async def seen() -> Result:
+        return await look(odd.url, "http_metrics", services=[service], window="5s")
+
+    result = await until(seen, Status.WARNING)
+    assert re.search(r"127.0.0.1:\d+ of odd .* gives no istio_requests_total, though others do", result.summary)
+
+
+async def test_a_depth_of_which_a_part_is_no_number_is_a_warning(odd: Prometheus) -> None:
+    queue = trap("jobs", "jobs_total", gauges=["jobs_waiting"])
+    result = await look(odd.url, "queue_metrics", queues=[queue])
+    assert (result.status, "jobs_waiting of jobs" in result.summary) == (Status.WARNING, True)
+
+
+async def test_sources_of_one_name_are_told_apart(odd: Prometheus) -> None:
+    """A trap: what one of them counted is no growth of the other."""
+    memory: dict[str, Any] = {}
+    sources = [
+        source("shop", selector='{job="odd", handler="/orders"}', counters=["http_requests_total"]),
+        source("shop", selector='{job="odd"}', counters=["go_info"]),
+    ]
+    for order in (sources, sources[::-1], sources):
+        result = await look(odd.url, "business_metrics", business_metrics=order, memory=memory)
+        assert result.status is Status.UNKNOWN
+    assert len(memory["business_metrics"]) == 2
 
 
 @pytest.mark.verifies("metrics_collection.http_metrics", "unknown")

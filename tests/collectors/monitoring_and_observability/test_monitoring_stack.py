@@ -6,11 +6,12 @@ import asyncio
 import json
 import resource
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from pydantic import ValidationError
@@ -28,13 +29,13 @@ from tests.servers import faults
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.exporters import Exposition
 from tests.servers.faults import Address
-from tests.servers.grafana import HEALTH, TOKEN, Grafana, datasource_health
+from tests.servers.grafana import HEALTH, TOKEN, Grafana, dashboard, datasource_health
 from tests.servers.jaeger import Jaeger
 from tests.servers.loki import Loki
 from tests.servers.pages import Pages
 from tests.servers.process import call, eventually, free_port, wait_until
 from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
-from tests.support import Clients, Run, connected, looks, until
+from tests.support import Clients, Run, connected, looks, make_context, until
 
 Json = dict[str, Any]
 
@@ -377,6 +378,115 @@ async def test_a_prometheus_that_can_store_nothing_more(tmp_path: Path, release:
         assert target["health"] == "up"
 
 
+async def test_paths_of_one_address_are_several_targets(tmp_path: Path) -> None:
+    """A trap: as with kubelets, only a further label tells those targets apart."""
+    with (
+        Exposition("a 1\n") as full,
+        Exposition("") as empty,
+        Prometheus(tmp_path, release=NEW, scrapes=[]) as prometheus,
+    ):
+        same = [{"target_label": "job", "replacement": "kubelet"}, {"target_label": "instance", "replacement": "node"}]
+        jobs = [("a", empty), ("b", full)], [("a", full), ("b", empty)]
+        for order in jobs:
+            prometheus.configure(
+                scrapes=[
+                    scrape(
+                        name,
+                        page.port,
+                        scrape_interval="2s",
+                        relabel_configs=[*same, {"target_label": "metrics_path", "replacement": f"/{name}"}],
+                    )
+                    for name, page in order
+                ]
+            )
+            await until(
+                lambda: _collecting(prometheus, expected_jobs=["kubelet"]),
+                Status.FAILED,
+                "Target node of job kubelet answers with a page without samples.",
+            )
+
+
+async def _collecting(prometheus: Prometheus, context: Context | None = None, **options: Any) -> Result:
+    name = "prometheus_collecting"
+    return (await look({"prometheus": prometheus.url}, name, context=context, **options))[name]
+
+
+async def test_metrics_that_another_prometheus_collects(tmp_path: Path) -> None:
+    """By federation, whose series keep their jobs, and by remote write, where there are no targets at all."""
+    folders = [tmp_path / name for name in ("source", "federating", "receiving")]
+    for folder in folders:
+        folder.mkdir()
+    slow = {"global": {"scrape_interval": "2s"}}
+    with (
+        ExitStack() as scraped,
+        Prometheus(folders[2], release=NEW, scrapes=[], flags=["--web.enable-remote-write-receiver"]) as receiving,
+        Prometheus(
+            folders[0],
+            release=NEW,
+            scrapes=[scrape("api", scraped.enter_context(Exposition("shop_total 1\n")).port)],
+            extra={**slow, "remote_write": [{"url": f"{receiving.url}/api/v1/write"}]},
+        ) as source,
+        Prometheus(
+            folders[1],
+            release=NEW,
+            scrapes=[
+                scrape(
+                    "federate",
+                    source.port,
+                    metrics_path="/federate",
+                    honor_labels=True,
+                    params={"match[]": ['{job="api"}']},
+                )
+            ],
+            extra=slow,
+        ) as federating,
+    ):
+        for one in (receiving, federating):
+            await asyncio.to_thread(one.wait_for, 'shop_total{job="api"} and on (job) up == 1', 60)
+        assert not federating.query('{job="federate", __name__!~"up|scrape_.*"}')
+        await until(
+            lambda: _collecting(federating, expected_jobs=["federate", "api"]),
+            Status.OK,
+            "and has the metrics of api from",
+        )
+        await until(
+            lambda: _collecting(receiving, expected_jobs=["api"]),
+            Status.OK,
+            "has the metrics of api from other servers",
+        )
+        missing = await _collecting(receiving, expected_jobs=["api", "web"])
+        assert (missing.status, missing.summary) == (Status.FAILED, "Prometheus has no target of job web.")
+        healthy = "prometheus_targets_healthy"
+        urls = {"prometheus": receiving.url}
+        assert (await look(urls, healthy))[
+            healthy
+        ].summary == "1 target of other servers, which send their series here, is up."
+        scraped.close()
+
+        async def down() -> bool:
+            told = [
+                (await _collecting(receiving, expected_jobs=["api"])).summary,
+                (await look(urls, healthy))[healthy].summary,
+            ]
+            return "another server scrapes it, and all its targets are down." in told[0] and told[1].endswith(
+                "scrapes, is down."
+            )
+
+        await eventually(down, "the target of the other server to be down", 60)
+
+
+@pytest.mark.parametrize("ahead", [120, -120])
+async def test_the_age_of_scrapes_is_by_the_clock_of_prometheus(world: World, ahead: int) -> None:
+    """A trap: the exporter's own clock may be minutes off."""
+
+    def shifted() -> Context:
+        return make_context(now=lambda: datetime.now(UTC) + timedelta(seconds=ahead))
+
+    await until(
+        lambda: _collecting(world.prometheus, shifted(), expected_jobs=["prometheus", "alertmanager"]), Status.OK
+    )
+
+
 def _success(data: Any) -> str:
     return json.dumps({"status": "success", "data": data})
 
@@ -648,6 +758,7 @@ async def test_dashboards_are_there(grafana: Grafana, no_leftovers: None) -> Non
 
 @pytest.mark.verifies("monitoring_stack.grafana_dashboards_configured", "failed")
 async def test_dashboards_that_are_missing(grafana: Grafana) -> None:
+    grafana.replies |= {dashboard(uid): (404, {"message": "Dashboard not found"}) for uid in ("section", "exporter")}
     result = await _grafana(grafana, dashboards=["readiness", "section", "exporter"])
     assert (result.status, result.summary) == (
         Status.FAILED,
@@ -670,6 +781,32 @@ async def test_data_sources(grafana: Grafana) -> None:
     assert (await _grafana(grafana, datasources=["metrics"])).status is Status.UNKNOWN
     refused = await _grafana(grafana, token="wrong")
     assert (refused.status, "answered 401" in refused.summary) == (Status.UNKNOWN, True)
+
+
+async def test_a_dashboard_is_more_than_its_name(grafana: Grafana) -> None:
+    async def seen(uid: str = "readiness") -> tuple[Status, str]:
+        result = await _grafana(grafana, dashboards=[uid])
+        return result.status, result.summary
+
+    grafana.replies[datasource_health("metrics")] = (500, {"message": "Unable to load datasource metadata"})
+    status, told = await seen()
+    assert (status, told.partition(": ")[0]) == (
+        Status.FAILED, "Grafana's dashboard readiness shows data source metrics, which does not work",
+    )  # fmt: skip
+    assert told.endswith(": Unable to load datasource metadata (there is none with this uid).")
+    grafana.replies[datasource_health("metrics")] = (404, {"message": "Plugin not found"})
+    assert (await seen())[0] is Status.OK  # it exists, and its plugin has no check
+    grafana.replies[datasource_health("metrics")] = (403, {"message": "You'll need additional permissions"})
+    assert (await seen())[0] is Status.UNKNOWN
+    grafana.replies[dashboard("readiness")] = (200, {"dashboard": {"panels": []}})
+    assert await seen() == (Status.FAILED, "Grafana's dashboard readiness is empty.")
+    text = {"id": 1, "type": "text", "title": "Runbooks", "options": {"content": "See below."}}
+    grafana.replies[dashboard("readiness")] = (200, {"dashboard": {"panels": [text]}})
+    assert (await seen())[0] is Status.OK
+    grafana.replies[dashboard("secret")] = (403, {"message": "You'll need additional permissions"})
+    assert (await seen("secret"))[0] is Status.UNKNOWN
+    grafana.replies[dashboard("new")] = (200, {"dashboard": {"panels": [text]}})  # not in the list yet
+    assert await seen("new") == (Status.OK, "Grafana has 3 dashboards, all that are wanted among them.")
 
 
 async def _grafana(server: Grafana, token: str = TOKEN, **options: Any) -> Result:
@@ -729,8 +866,6 @@ async def _loki(urls: Mapping[str, str], *selectors: str, **options: Any) -> Res
 @pytest.mark.verifies("monitoring_stack.jaeger_collecting", "unknown")
 async def test_traces_arrive_in_jaeger(jaeger: Jaeger, no_leftovers: None) -> None:
     urls = {"jaeger": {"url": jaeger.url, "otlp": {"url": jaeger.otlp}}}
-    marked = await _jaeger(urls)
-    assert (marked.status, marked.summary) == (Status.OK, "A marker trace went from the collector to Jaeger.")
     async with clients_of(urls) as clients:
         client = clients["jaeger"]
         assert isinstance(client, JaegerClient)
@@ -741,6 +876,10 @@ async def test_traces_arrive_in_jaeger(jaeger: Jaeger, no_leftovers: None) -> No
         return result.status is Status.OK and result.summary == "Jaeger has traces of stack-shop from the last 15m."
 
     await eventually(seen, "the trace")
+    marked = await _jaeger(urls)
+    assert (marked.status, marked.summary) == (Status.OK, "A marker trace went from the collector to Jaeger.")
+    misspelt = await _jaeger({"jaeger": jaeger.url}, trace_services=["Stack-Shop"])
+    assert misspelt.summary == "Jaeger has no traces of Stack-Shop, but of 'stack-shop'."
     nothing = await _jaeger({"jaeger": jaeger.url})
     assert (nothing.status, "Neither trace_services nor" in nothing.summary) == (Status.UNKNOWN, True)
 
@@ -772,6 +911,58 @@ async def test_a_marker_that_is_lost_on_its_way(jaeger: Jaeger) -> None:
         result = await _jaeger(urls, marker_wait="1s")
     assert result.status is Status.FAILED
     assert result.summary == "The collector took a marker trace, but Jaeger did not have it within 1s."
+
+
+async def test_a_jaeger_that_has_markers_alone_collects_from_nobody(tmp_path: Path) -> None:
+    with Jaeger(tmp_path) as server:
+        urls = {"jaeger": {"url": server.url, "otlp": {"url": server.otlp}}}
+        for _ in range(2):  # the second finds the first
+            alone = await _jaeger(urls)
+            assert (alone.status, "has no traces of any other service" in alone.summary) == (Status.UNKNOWN, True)
+
+
+async def test_a_collector_that_samples_is_not_broken(tmp_path: Path) -> None:
+    """A trap: it keeps traces with errors, so no marker arrives, and all is well."""
+    errors = {"name": "errors", "type": "status_code", "status_code": {"status_codes": ["ERROR"]}}
+    sampling = {"tail_sampling": {"decision_wait": "200ms", "policies": [errors]}}
+    with Jaeger(tmp_path, processors=sampling) as server:
+        urls = {"jaeger": {"url": server.url, "otlp": {"url": server.otlp}}}
+        idle = await _jaeger(urls, marker_wait="2s")
+        assert (idle.status, idle.summary.endswith("did not have it within 2s.")) == (Status.FAILED, True)
+        ended = asyncio.Event()
+
+        async def work() -> None:
+            while not ended.is_set():
+                trace = MarkerTrace(service="shop").otlp()
+                trace["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["status"] = {"code": 2}
+                await asyncio.to_thread(_post, f"{server.otlp}/v1/traces", trace)
+                await asyncio.sleep(0.2)
+
+        working = asyncio.create_task(work())
+        try:
+            busy = await until(
+                lambda: _jaeger(urls, marker_wait="3s", trace_services=["shop"]),
+                Status.WARNING,
+                "the collector may sample",
+            )
+        finally:
+            ended.set()
+            await working
+    assert "while it got traces of shop" in busy.summary
+
+
+def _post(url: str, document: Json) -> None:
+    urlopen(Request(url, json.dumps(document).encode(), {"Content-Type": "application/json"}), timeout=10).close()
+
+
+async def test_a_trace_that_is_too_large_to_read_is_a_trace(jaeger: Jaeger) -> None:
+    urls = {"jaeger": {"url": jaeger.url, "otlp": {"url": jaeger.otlp}}}
+    async with clients_of(urls) as clients:
+        client = clients["jaeger"]
+        assert isinstance(client, JaegerClient)
+        await client.send(MarkerTrace(service="stack-large", operation="x" * 5000))
+    small = {"jaeger": {"url": jaeger.url, "max_bytes": 4096}}
+    await until(lambda: _jaeger(small, trace_services=["stack-large"]), Status.OK)
 
 
 async def _jaeger(urls: Mapping[str, Any], **options: Any) -> Result:

@@ -32,18 +32,26 @@ _REDACTED = re.compile(
     r"(?i)[*x•#.\-_]+|.*(?:redacted|masked|hidden|filtered|removed|omitted|\*{3}|%2a%2a|xxxx).*|<.*>|null|none|nil|undefined|true|false|empty"
     r"|\$\{.*|%[sv]|required|invalid|incorrect|missing|expired"
 )
-#: `name=value`, `"name":"value"`, and the same within quoted text. Names are judged by their words, values by their form.
+#: `name=value`, `"name":"value"`, and the same within quoted text and within other values. Names are judged by their words,
+#: values by their form.
 _NAMED = re.compile(
-    r"(?<![\w.\-])(?P<name>[^\W\d][\w.\-]{0,60})\\*[\"']?\s?[:=]\s?\[?\\*[\"']?(?P<value>[^\s\"'&,;{}\[\]\\]{4,})"
+    r"(?:(?<![\w.\-])|(?<=%26))(?P<name>[^\W\d][\w.\-]{0,60})\\*[\"']?\s?(?:=>|->|[:=]|%3[Dd])\s?\[?\\*[\"']?(?!//)(?=(?P<value>[^\s\"'&,;{}\[\]\\]{4,200}))"
 )
 #: Options of a command, `--password=value` or `--password value`: the latter is a sentence unless it looks like no word.
 _OPTION = re.compile(
     r"(?<![\w\-])--?(?P<name>[A-Za-z][\w\-]{2,40})(?:=[\"']?|\s+(?=\S*[\dA-Z!$%^&*+]))(?P<value>[^\s\"'&,;{}\[\]\\\-][^\s\"',;{}\[\]\\]{3,})"
 )
+#: A name and its value as two fields, and as an element of XML.
+_PAIR = re.compile(
+    r"(?i)\\*[\"'](?:name|key|field)\\*[\"']\s?:\s?\\*[\"'](?P<name>[\w.\- ]{1,60})\\*[\"']\s?,\s?\\*[\"']value\\*[\"']\s?:"
+    r"\s?\\*[\"'](?P<value>[^\s\"'\\]{4,})"
+)
+_ELEMENT = re.compile(r"<(?P<name>[A-Za-z][\w:.\-]{0,60})(?:\s[^<>]{0,80})?>(?P<value>[^<>\s]{4,200})</(?P=name)>")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PASSWORDS = frozenset(
-    {"password", "passwd", "pwd", "passphrase", "passcode", "passwort", "kennwort", "contraseña", "contrasena", "senha", "heslo"}
-    | {"wachtwoord", "lösenord", "adgangskode", "hasło", "haslo", "şifre", "пароль", "密码", "密碼", "パスワード", "비밀번호"}
+    {"password", "passwd", "pwd", "pw", "psk", "passphrase", "passcode", "passwort", "kennwort", "contraseña", "contrasena"}
+    | {"senha", "heslo", "wachtwoord", "lösenord", "adgangskode"}
+    | {"hasło", "haslo", "şifre", "пароль", "密码", "密碼", "パスワード", "비밀번호"}
 )  # fmt: skip
 #: Words before `pass` that make no password of it.
 _PASSING = frozenset(
@@ -72,17 +80,32 @@ _CODES = frozenset({"otp", "totp", "pin"})
 _CODES_BEFORE = frozenset({"verification", "mfa", "2fa", "onetime", "otp", "sms", "security"})
 _CODE = re.compile(r"\d{4,8}")
 _PASSWORDS_WITHIN = "password", "passwd", "passphrase"  # PGPASSWORD, dbpassword
-_TOKENS = frozenset({"secret", "token", "apikey", "credential", "credentials"})
+_PASS_OF = re.compile(
+    "(?:db|root|user|admin|smtp|mail|ftp|ldap|bind|my|mysql|pg|postgres|mongo|redis|amqp|rabbitmq|nats|http|proxy|wifi|app|require)pass"
+)
+#: Settings of Redis and OpenLDAP that are passwords, and what they are set to where they are switches.
+_AUTHS = "redis_auth", "redisauth", "rediscli_auth", "valkey_auth", "valkeycli_auth", "masterauth", "bindpw"
+_SWITCHED = re.compile(r"(?i)enabled?|disabled?|optional|yes|default|acl|basic|success(?:ful)?|succeeded|failed|\d+")
+#: Ways to log in, which names that end in `auth` have as values as well.
+_METHOD = re.compile(
+    r"(?i)(?:\w+[-_])?(?:basic|digest|ntlm|o?auth|kerberos|krb|ldap|saml|oidc|m?tls|ssl|scram|plain|login|sha|md5|x509|jwt|cert|aws|user|v\d)"
+    r"[\w.-]*"
+)
+#: A value that is hardly a word: letters with digits.
+_MIXED = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[^\s/]{6,}")
+_TOKENS = frozenset({"secret", "token", "apikey", "credential", "credentials", "creds"})
+_KEY_BASE = ["secret", "key", "base"]
 #: Words before `key` and before `token` that show what it is for.
 _KEYS = frozenset(
-    {"api", "access", "private", "secret", "account", "auth", "encryption", "signing", "shared", "master"}
+    {"api", "access", "private", "secret", "account", "auth", "encryption", "signing", "shared", "master", "jwt"}
+    | {"openai", "anthropic", "stripe", "sendgrid", "mailgun", "twilio", "datadog", "aws", "azure"}
 )
 _HARMLESS_TOKENS = frozenset(
     {"page", "next", "continuation", "continue", "sync", "cursor", "start", "cancellation", "resume", "change"}
 )
 #: Names of objects and files, and numbers: what programs write as a "secret" or "token" that is none.
 _NO_TOKEN = re.compile(r"\d+|[a-z]+(?:[-_.:][a-z]+)*|[a-z0-9.-]*(?:/[a-z0-9._-]+)+/?|/.*|.{0,7}")
-_NO_PASSWORD = re.compile(r"[./~].*/.*|/.*")
+_NO_PASSWORD = re.compile(r"[./~].*/.*|/.*|\d+(?:px|em|%)")
 _WHOLE: Mapping[str, re.Pattern[str]] = {
     "a bearer token": re.compile(r"(?i)\bbearer\s(?![a-z_]{2,20}=\S)(?P<value>[a-z0-9._~+/=*-]{8,})"),
     "basic credentials": re.compile(
@@ -100,11 +123,21 @@ _WHOLE: Mapping[str, re.Pattern[str]] = {
         r"\$(?:2[abxy]\$\d\d\$[./A-Za-z0-9]{53}|argon2(?:id|i|d)\$v=|[56]\$(?:rounds=\d+\$)?[./A-Za-z0-9]{1,16}\$)"
     ),
     "a password in a sentence": re.compile(
-        r"(?i)\b(?:password|passwd|passphrase|passwort)\s(?:is\s|was\s)?[\"']?(?!\S*(?:sha|md5|bcrypt|argon|scrypt|\bv\d))(?=[^\s\"']*\d)"
+        r"(?i)\b(?:password|passwd|passphrase|passwort|pw)\s(?:is\s|was\s)?[\"']?(?!\S*(?:sha|md5|bcrypt|argon|scrypt|\bv\d))(?=[^\s\"']*\d)"
         r"(?=[^\s\"']*[a-z])(?P<value>[^\s\"'=:,;()]{7,})"
     ),
     "a JSON web token": re.compile(r"\beyJ[\w-]{8,4000}\.eyJ[\w-]{8,4000}\.[\w-]{16,}"),
-    "a private key": re.compile(r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"),
+    "a private key": re.compile(
+        r"-----BEGIN (?:[A-Z ]{0,20}PRIVATE KEY(?: BLOCK)?|USER NKEY SEED|NATS USER JWT)-----"
+        r"|\bAGE-SECRET-KEY-1[0-9A-Z]{40}|\bS[UACONX][A-Z2-7]{56}\b"
+    ),
+    "a password of Redis": re.compile(
+        r"(?i)\"AUTH\\*\"\s\\*\"(?:[^\"\\]{1,100}\\*\"\s\\*\")?(?P<value>[^\"\s\\]{4,})\\*\""
+        r"|(?-i:\bAUTH\s(?=\S*\d)(?=\S*[a-z])(?P<second>[^\s\"':=]{6,})$)"
+        r"|(?:requirepass|masterauth|bindpw)\s\\*[\"']?(?-i:(?=[^\s\"']*[\dA-Z!$%^&*+]))(?P<third>[^\s\"'\\]{4,})"
+    ),
+    "a login by mail": re.compile(r"\bAUTH (?:PLAIN|LOGIN) (?=\S*[a-z])(?P<value>[A-Za-z0-9+/]{8,}={0,2})(?![^\s\"'])"),
+    "a session": re.compile(r"(?i)\b(?:PHPSESSID|JSESSIONID|ASP\.NET_SessionId|connect\.sid)=(?P<value>[\w%.:-]{16,})"),
     "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     "a password of a command": re.compile(
         r"\b(?:mysql|mysqldump|mysqladmin|mariadb[a-z-]*)\s(?:[^|;\n]{0,200}\s)?-p(?P<value>[^\s=\-][^\s\"']{3,})"
@@ -125,24 +158,38 @@ _KNOWN = "a token of a known service"
 
 def _named_secret(name: str, value: str) -> bool:
     """Whether a field of this name holds a secret with this value."""
-    if _REDACTED.fullmatch(value):
-        return False
-    whole = name.lower()
-    if whole in _PASSWORDS or whole.endswith(_PASSWORDS_IN_WORDS):
-        return not _NO_PASSWORD.fullmatch(value)
+    return _may_be_secret(name, value) and not _REDACTED.fullmatch(value)
+
+
+def _may_be_secret(name: str, value: str) -> bool:
     words = [word.lower() for word in _WORDS.findall(name)]
-    if not words:
-        return False
-    last, before = words[-1], words[-2] if len(words) > 1 else ""
-    if last in _PASSWORDS or last.endswith(_PASSWORDS_WITHIN):
+    last, before = words[-1] if words else "", words[-2] if len(words) > 1 else ""
+    if _named_password(name.lower(), last, before, value):
         return not _NO_PASSWORD.fullmatch(value)
-    if last == "pass" and before and before not in _PASSING:
-        return not _NO_PASSWORD.fullmatch(value) and not value.isdigit()
     if last in _CODES or (last == "code" and before in _CODES_BEFORE):
         return bool(_CODE.fullmatch(value))
-    if (last in _TOKENS and before not in _HARMLESS_TOKENS) or (last == "key" and before in _KEYS):
+    if last == "auth" and before:
+        return bool(_MIXED.fullmatch(value)) and not _METHOD.fullmatch(value)
+    if (
+        (last in _TOKENS and before not in _HARMLESS_TOKENS)
+        or (last == "key" and before in _KEYS)
+        or words[-3:] == _KEY_BASE
+    ):
         return not _NO_TOKEN.fullmatch(value)
     return False
+
+
+def _named_password(whole: str, last: str, before: str, value: str) -> bool:
+    """Whether a field of this name, its last two words, holds a password if it has one."""
+    if whole in _PASSWORDS or whole.endswith(_PASSWORDS_IN_WORDS):
+        return True
+    if whole.replace("-", "_").endswith(_AUTHS):
+        return not _SWITCHED.fullmatch(value)
+    if last in _PASSWORDS or last.endswith(_PASSWORDS_WITHIN):
+        return True
+    if last == "pass" and not before:
+        return bool(_MIXED.fullmatch(value))
+    return ((last == "pass" and before not in _PASSING) or bool(_PASS_OF.fullmatch(last))) and not value.isdigit()
 
 
 _CARD = re.compile(r"(?<![\w.-])(?:4\d{3}|5[1-5]\d\d|2[2-7]\d\d|6011)([ -]?)\d{4}\1\d{4}\1\d{4}(?![\w.-])")
@@ -166,12 +213,13 @@ _SOCIAL = re.compile(r"(?i)\b(?:ssn|social.security)\D{0,20}(?!000|666|9)\d{3}([
 #: A code that a sentence has.
 _TOLD = re.compile(
     r"(?i)\b(?:one.time (?:code|password)|otp|pin(?: code)?|verification code|security code)\b(?: is| was)?[:= ]{1,3}\d{4,8}\b"
+    r"|\b(?:recovery|backup) codes?(?: is| was)?[:= ]{1,3}[0-9a-z]{4,6}(?:-[0-9a-z]{4,6})+\b"
     r"|\b(?:cvv|cvc)2?\b[\"']?\s?[:=]\s?[\"']?\d{3,4}\b"
 )
 
 
 def _others(line: str) -> Iterator[str]:
-    named = (match for pattern in (_NAMED, _OPTION) for match in pattern.finditer(line))
+    named = (match for pattern in (_NAMED, _OPTION, _PAIR, _ELEMENT) for match in pattern.finditer(line))
     if any(_named_secret(match["name"], match["value"]) for match in named):
         yield "a password"
     if _TOLD.search(line):

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from collectors.systems.prometheus.model.answers import (
     RuntimeInfo,
@@ -26,11 +27,13 @@ __all__ = [
     "dead",
     "drop_problems",
     "interval_of",
+    "key_of",
     "reloaded",
     "stale",
     "stored",
     "storing",
     "unhealthy",
+    "unhealthy_elsewhere",
 ]
 
 _SCRAPES_LATE = 3
@@ -68,18 +71,26 @@ def collecting(
     now: datetime,
     *,
     settled: bool,
+    received: Mapping[str, float] = MappingProxyType({}),
 ) -> Iterator[Result]:
     """Which jobs and scrape configurations give nothing, and which targets are scraped no more.
 
-    `pools` are the scrape configurations that must have targets, `jobs` the jobs that are expected. A target that was never scraped
-    is left to `unhealthy`. While discovery has not `settled`, what is missing may still come: it is unknown.
+    `pools` are the scrape configurations that must have targets, `jobs` the jobs that are expected, `received` the highest `up` of
+    jobs that other servers scrape, `now` is by Prometheus's clock. A target that was never scraped is left to `unhealthy`. While
+    discovery has not `settled`, what is missing may still come: it is unknown.
     """
     missing, reason = (failed, Reason.MISSING) if settled else (unknown, Reason.PENDING)
     found_pools = Counter(target.scrape_pool for target in targets)
     found_jobs = Counter(target.labels.get("job", "") for target in targets)
     living = Counter(target.labels.get("job", "") for target in targets if target.health != "down")
     for job in jobs:
-        if not found_jobs[job] and not found_pools[job]:
+        if job in received and not found_jobs[job]:
+            if received[job] != 1:
+                yield failed(
+                    f"Prometheus collects nothing from job {job}: another server scrapes it, and all its targets are down.",
+                    reason=Reason.DOWN,
+                )
+        elif not found_jobs[job] and not found_pools[job]:
             yield missing(f"Prometheus has no target of job {job}.", reason=reason)
         elif job in found_jobs and not living[job]:
             yield failed(
@@ -112,12 +123,12 @@ class Stored:
     age: timedelta = timedelta(0)
 
 
-def stored(samples: Iterable[Sample], taken: Iterable[Sample]) -> dict[tuple[str, str], Stored]:
-    """By job and instance, from the series `scrape_samples_*` and from the timestamps of those after relabelling."""
-    ages = {_key(sample.labels): timedelta(seconds=sample.timestamp - sample.value) for sample in taken}
-    numbers: dict[tuple[str, str], dict[str, float]] = {}
+def stored(samples: Iterable[Sample], taken: Iterable[Sample]) -> dict[frozenset[tuple[str, str]], Stored]:
+    """By all labels of the target, from the series `scrape_samples_*` and from the timestamps of those after relabelling."""
+    ages = {key_of(sample.labels): timedelta(seconds=sample.timestamp - sample.value) for sample in taken}
+    numbers: dict[frozenset[tuple[str, str]], dict[str, float]] = {}
     for sample in samples:
-        numbers.setdefault(_key(sample.labels), {})[sample.labels.get("__name__", "")] = sample.value
+        numbers.setdefault(key_of(sample.labels), {})[sample.labels.get("__name__", "")] = sample.value
     return {
         key: Stored(found.get(SCRAPED, 0), found.get(LEFT, 0), ages[key])
         for key, found in numbers.items()
@@ -128,16 +139,17 @@ def stored(samples: Iterable[Sample], taken: Iterable[Sample]) -> dict[tuple[str
 SCRAPED, LEFT = "scrape_samples_scraped", "scrape_samples_post_metric_relabeling"
 
 
-def _key(labels: Mapping[str, str]) -> tuple[str, str]:
-    return labels.get("job", ""), labels.get("instance", "")
+def key_of(labels: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """What a target is known by: paths of one address may have the same job and instance."""
+    return frozenset((name, value) for name, value in labels.items() if name != "__name__" and value)
 
 
-def storing(targets: Iterable[ScrapeTarget], seen: Mapping[tuple[str, str], Stored]) -> Iterator[Result]:
+def storing(targets: Iterable[ScrapeTarget], seen: Mapping[frozenset[tuple[str, str]], Stored]) -> Iterator[Result]:
     """The targets that answer, and of which Prometheus has no samples: `up` says nothing of what was stored."""
     for target in targets:
         if target.health != "up":
             continue
-        found = seen.get(_key(target.labels))
+        found = seen.get(key_of(target.labels))
         if found is None or found.age > _latest(target.scrape_interval):
             age = f" since {format_duration(timedelta(seconds=int(found.age.total_seconds())))}" if found else ""
             yield failed(
@@ -152,6 +164,14 @@ def storing(targets: Iterable[ScrapeTarget], seen: Mapping[tuple[str, str], Stor
                 f"Target {_name(target)} gives {counted(int(found.given), 'sample')}, of which metric_relabel_configs leave none.",
                 reason=Reason.MISCONFIGURED,
             )
+
+
+def unhealthy_elsewhere(up: Iterable[Sample]) -> Iterator[Result]:
+    """The targets of other servers, by the series `up` that those send, that are down."""
+    for sample in up:
+        if sample.value != 1:
+            instance, job = sample.labels.get("instance", "?"), sample.labels.get("job", "?")
+            yield failed(f"Target {instance} of job {job}, which another server scrapes, is down.", reason=Reason.DOWN)
 
 
 def stale(job: str, instance: str) -> Result:

@@ -56,8 +56,19 @@ class SeriesLimits(Options):
         timedelta(minutes=5), gt=timedelta(0), description="Age from which a sample is too old."
     )
     status_labels: tuple[str, ...] = Field(
-        ("code", "status", "status_code", "http_status_code", "http_response_status_code", "status_class"),
-        description="Labels that may hold the status of an HTTP response, such as 200 or 2xx.",
+        (
+            "code",
+            "status",
+            "status_code",
+            "http_status_code",
+            "http_response_status_code",
+            "http.response.status_code",
+            "status_class",
+            "response_code",
+            "grpc_code",
+            "rpc_grpc_status_code",
+        ),
+        description="Labels that may hold the status of a response, such as 200, 2xx or, of gRPC, NotFound.",
     )
 
 
@@ -65,15 +76,26 @@ class SeriesLimits(Options):
 class SeriesFacts:
     """What Prometheus has of a source. `found` has the name of each wanted metric that exists, by what was wanted.
 
-    `ages` are those of the newest samples, in seconds. `growth` is that of all counters within the window, None without any.
+    `statuses` are labels of responses with their values. `ages` are those of the newest samples, in seconds. `numbers` says how
+    many series of a gauge are numbers, `no_numbers` how many are not. `growth` is that of all counters within the window, None
+    without any; requests of the page of metrics itself do not count.
     """
 
     found: Mapping[str, str]
-    statuses: frozenset[str] = frozenset()
+    statuses: frozenset[tuple[str, str]] = frozenset()
     ages: Mapping[str, float] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
+    no_numbers: Mapping[str, float] = field(default_factory=dict)
     healthy: bool | None = None
     growth: float | None = None
+    scraped: bool = False
+    """Whether what grew were requests of the page of metrics alone."""
+    fallen: Mapping[str, float] = field(default_factory=dict)
+    """How often a counter fell within the window, of those that fall all the time."""
+    without: tuple[str, ...] = ()
+    """Instances that were up for the whole window and give no counter."""
     traffic: bool | None = None
+    beginning: bool = False
+    """Whether traffic was only seen just now, so that it need not have been counted yet."""
     marked: bool = False
     """Whether a marker was sent, which had to be counted."""

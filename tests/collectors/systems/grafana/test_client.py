@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from collectors.systems.grafana.client import Grafana, GrafanaSettings
-from collectors.systems.grafana.model import Dashboard
+from collectors.systems.grafana.model import Dashboard, Frames
 from exporter.threads import Threads
 from exporter.verdict import ProbeError
-from tests.servers.grafana import HEALTH, SEARCH, TOKEN, datasource_health, documented, replay_grafana
+from tests.servers.grafana import HEALTH, QUERY, SEARCH, TOKEN, datasource_health, documented, replay_grafana
 from tests.servers.grafana import Grafana as Server
 
 
@@ -62,6 +62,12 @@ async def test_a_grafana_that_lists_for_ever_is_given_up(monkeypatch: pytest.Mon
         (400, {"status": "ERROR", "message": "connection\nrefused."}, "connection refused"),
         (400, {"status": "ERROR", "message": ""}, "the check gave no reason"),
         (200, {"status": "ERROR", "message": "no access"}, "no access"),
+        (404, {"message": "Data source not found"}, "Data source not found (there is none with this uid)"),
+        (
+            500,
+            {"message": "Unable to load datasource metadata"},
+            "Unable to load datasource metadata (there is none with this uid)",
+        ),
     ],
 )
 async def test_a_data_source_that_fails_is_told(status: int, document: Any, told: str) -> None:
@@ -74,8 +80,9 @@ async def test_a_data_source_that_fails_is_told(status: int, document: Any, told
 @pytest.mark.parametrize(
     ("status", "document", "told"),
     [
-        (404, {"message": "Data source not found"}, "Data source not found .there is none, or its plugin has no check"),
-        (404, {}, "not found .there is none"),
+        (404, {"message": "Plugin not found"}, "Plugin not found .its plugin has no check, or there is none"),
+        (404, {}, "not found .its plugin has no check"),
+        (500, {"message": "Plugin health check failed"}, "answered 500: Plugin health check failed"),
         (400, {"status": "UNKNOWN", "message": ""}, "answered 400 without saying OK or ERROR"),
         (200, {}, "answered 200 without saying OK or ERROR"),
         (403, {"message": "You'll need additional permissions"}, "the credentials have no right to it"),
@@ -86,6 +93,15 @@ async def test_a_check_that_says_nothing_is_no_verdict(status: int, document: An
         client = client_of(server)
         with pytest.raises(ProbeError, match=told):
             await client.datasource_problem("metrics")
+        await client.close()
+
+
+async def test_queries_of_a_data_source_that_is_gone_are_answered() -> None:
+    gone = (404, {"message": "data source not found", "messageId": "datasources.notFound"})
+    with replay_grafana({**documented(), QUERY: gone}) as server:
+        client = client_of(server)
+        found = await client.query([{"refId": "A", "datasource": {"uid": "gone"}}])
+        assert found == {"A": Frames(error="data source not found", status=404)}
         await client.close()
 
 

@@ -51,13 +51,13 @@ async def judged(url: str, service: str = "orders") -> Result:
     """The verdict on a service's traces."""
     client, window = Jaeger(JaegerSettings.model_validate({"url": url}), Threads()), timedelta(hours=1)
     try:
-        known = service in await client.services()
-        recent = known and await client.has_recent(service, window)
+        services = await client.services()
+        recent = service in services and await client.has_recent(service, window)
     except ProbeError as error:
         return unobserved(error)
     finally:
         await client.close()
-    return verdict(trace_problems(service, window, known=known, recent=recent), ok(f"Jaeger has traces of {service}."))
+    return verdict(trace_problems(service, window, services, recent=recent), ok(f"Jaeger has traces of {service}."))
 
 
 @asynccontextmanager

@@ -178,6 +178,31 @@ def test_whatever_is_logged_can_be_looked_at(lines: list[str]) -> None:
         (f"POST /acs SAMLResponse={'PHNhbWxw' * 5}", "a SAML message"),
         ("hash $2b$12$KIXQ4S1Jm1nT2pY6u7hF7eV6o7wY8wq1Zr9J5d0b3cQ2x1y0z9A8B", "a hash of a password"),
         ("GET /f?sv=2020&sig=abcDEF123%2Bxyz987654321%3D HTTP/1.1", "a signed address"),
+        ("REDIS_AUTH=correcthorse", "a password"),
+        ("env: MQTT_AUTH=u8Jq2kLm9 started", "a password"),
+        ("basic_auth: admin:Hunter2x9", "a password"),
+        ('1767323045.1 [0 127.0.0.1:5] "AUTH" "default" "pa55w0rdX"', "a password of Redis"),
+        ('"auth" "hunter22x"', "a password of Redis"),
+        ("CONFIG SET requirepass Hunter2x9", "a password of Redis"),
+        ("bindpw Hunter2x9", "a password of Redis"),
+        ("535 after AUTH PLAIN AGFubgBodW50ZXIyMg==", "a login by mail"),
+        ("SECRET_KEY_BASE=9f8a7b6c5d4e3f2a1b0c9f8a", "a password"),
+        ("OPENAI_KEY=abcd1234efgh5678", "a password"),
+        ("WIFI_PSK=Hunter2x9aa", "a password"),
+        ("DBPASS=Hunter2x9", "a password"),
+        ("user=admin pass=Hunter2x9", "a password"),
+        ("LDAP_CREDS=Hunter2x9", "a password"),
+        (':password=>"Hunter2x9"', "a password"),
+        ("password -> Hunter2x9", "a password"),
+        ("body=user%3Dann%26password%3DHunter2x9", "a password"),
+        ('{"Name":"password","Value":"Hunter2x9"}', "a password"),
+        ("<wsse:Password Type='x'>Hunter2x9</wsse:Password>", "a password"),
+        ("sent https://shop.example/login?token=9f8a7b6c5d4e3f2a1b0c", "a password"),
+        ("user admin pw Hunter2x9", "a password in a sentence"),
+        ("PHPSESSID=9f8a7b6c5d4e3f2a1b0c9f8a", "a session"),
+        (f"seed SU{'AC4K' * 14}", "a private key"),
+        ("-----BEGIN PGP PRIVATE KEY BLOCK-----", "a private key"),
+        ("recovery code: 8f3a-11bc-22dd", "a code for one person"),
     ],
 )
 def test_secrets_are_found(line: str, kind: str) -> None:
@@ -243,6 +268,26 @@ def test_secrets_are_found(line: str, kind: str) -> None:
         "cookie: a=b; c=d",
         "authorization: token expired",
         "bypass=Zx81Spectrum",
+        "REDIS_AUTH=enabled",
+        "redis_auth: required",
+        "auth=user1",
+        "auth_type=v4-signature",
+        "proxy_auth=ntlmv2",
+        "smtp-auth=tls1.2",
+        "auth: SCRAM-SHA-256",
+        "AUTH PLAIN OAUTHBEARER",
+        "250-AUTH PLAIN LOGIN CRAM-MD5",
+        '"AUTH" "(redacted)"',
+        "requirepass is not set",
+        "masterauth <REDACTED>",
+        "tests: pass=12/12",
+        "pass=Hunter",
+        "pw=1024px",
+        "psk=/etc/psk",
+        "idempotency_key=9f8a7b6c5d4e3f2a1b0c",
+        "<password>********</password>",
+        '{"name":"password","value":"[REDACTED]"}',
+        '{"name":"region","value":"eu-central-1a"}',
     ],
 )
 def test_what_is_redacted_or_none_is_not(line: str) -> None:
@@ -260,6 +305,12 @@ def test_long_lines_are_scanned() -> None:
         stream("a" * 250_000, "a." * 125_000, "4" * 250_000, "bearer " * 35_000, "://" * 80_000, "=" * 250_000), {}
     )
     structure(stream("a" * 250_000, "a=" * 125_000, 'a="' * 80_000, "{" * 250_000), NAMES)
+    secrets_in(
+        stream(
+            "a=" * 125_000, "a:b" * 80_000, "<a>" * 80_000, '"name":"' * 30_000, '"AUTH" "' * 30_000, "<a " * 80_000
+        ),
+        {},
+    )
 
 
 def test_a_pattern_does_not_match_itself() -> None:
