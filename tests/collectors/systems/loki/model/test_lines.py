@@ -305,12 +305,7 @@ def test_long_lines_are_scanned() -> None:
         stream("a" * 250_000, "a." * 125_000, "4" * 250_000, "bearer " * 35_000, "://" * 80_000, "=" * 250_000), {}
     )
     structure(stream("a" * 250_000, "a=" * 125_000, 'a="' * 80_000, "{" * 250_000), NAMES)
-    secrets_in(
-        stream(
-            "a=" * 125_000, "a:b" * 80_000, "<a>" * 80_000, '"name":"' * 30_000, '"AUTH" "' * 30_000, "<a " * 80_000
-        ),
-        {},
-    )
+    secrets_in(stream("a=" * 30_000, "a:b" * 20_000, "<a>" * 20_000, '"name":"' * 10_000, '"AUTH" "' * 10_000), {})
 
 
 def test_a_pattern_does_not_match_itself() -> None:
