@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,8 +46,11 @@ _MARKER = re.compile(r"\s*(?:[-+*]|[0-9]{1,9}[.)])\s*")
 _FENCES = {"---": ("---", "..."), "+++": ("+++",)}  # of metadata before the text: YAML, TOML
 _BLANKS = re.compile(r"_{2,}")
 _TICKS = "xX✓✔✗✘☑☒✅❌vVyYoO*~/>!?-"
-_NEAR = re.compile(rf"[\[［](?:\s*|\s*[{_TICKS}]\s*)[\]］]|[☐☑☒]")
-_GLUED = re.compile(r"^(?:[-*+]+|[0-9]{1,9}[.)])?\s*")
+_NEAR = re.compile(
+    rf"[\[［](?:\s*|\s*[{_TICKS}]\s*|\d{{1,3}} ?%|(?i:n/?a|done|todo|wip|tbd|ok|yes|no))[\]］]|\([ xX]\)(?=\s)|[☐☑☒]"
+    r"|<input\b[^>]*\bcheckbox"
+)
+_GLUED = re.compile(r"^(?:[-*+]+|(?:[0-9]{1,9}|[A-Za-z])[.)])?\s*")
 _NEAR_INSIDE = re.compile(r"\[[ xX]?\](?![(\[])|[☐☑☒]|<input\b[^>]*\bcheckbox", re.IGNORECASE)
 _ANNOTATION = " <!-- verified --> "  # invisible where Markdown is shown; from here to the end of its line it is ours
 _MARKUP = re.compile(r"[\\*\[\]<&~|]|(?<![^\W_])_|_(?![^\W_])")
@@ -224,7 +228,7 @@ def normalized(title: str) -> str:
 
     `Technical Lead: ____ Date: ____` is `Technical Lead`.
     """
-    title = unnumbered(title)
+    title = unnumbered("".join(character for character in title if unicodedata.category(character) != "Cf"))
     asked = _BLANKS.split(title, maxsplit=1)[0]
     return " ".join((asked if asked.strip() else title).split()).rstrip(".: ")
 
@@ -295,8 +299,19 @@ class _Parser:
                 depth -= 1
             elif token.type == "inline" and tokens[index - 2].type != "list_item_open":
                 self._near_boxes(token)
-            elif token.type == "html_block" and not token.content.lstrip().startswith("<!--"):
-                self._boxes_inside(token, token.content, "HTML")
+            elif token.type == "html_block":
+                self._html(token)
+
+    def _html(self, token: Token) -> None:
+        number, content = (token.map or [0])[0] + 1, token.content.strip()
+        if not content.startswith("<!--"):
+            self._boxes_inside(token, token.content, "HTML")
+        elif "-->" not in content:
+            self.warnings.append((number, "The comment that begins here does not end, and hides all that follows."))
+        elif _ITEM.fullmatch(content) or _PINNED.fullmatch(content):
+            self.warnings.append(
+                (number, f"'{_clipped(content)}' binds nothing: write it at the end of its line or heading.")
+            )
 
     def _heading(self, opening: Token, inline: Token) -> None:
         level, number = int(opening.tag[1]), (opening.map or [0])[0] + 1
@@ -331,12 +346,25 @@ class _Parser:
 
     def _lost_boxes(self, tokens: list[Token]) -> None:
         """Warn of rows that begin as a line does, and are a part of what stands before them, or nested too deeply."""
-        apart = ("fence", "code_block", "html_block")
-        skipped = {row for token in tokens if token.type in apart and token.map for row in range(*token.map)}
+        skipped = {
+            row
+            for token in tokens
+            if token.type in ("fence", "code_block", "html_block") and token.map and not self._never_ends(token)
+            for row in range(*token.map)
+        }
         known = {*self.boxes, *(number for number, _ in (*self.warnings, *self.problems))}
         for row, text in enumerate(_without_front_matter(self._rows)):
             if row not in skipped and row + 1 not in known and _BOXED.match(text.lstrip("> \t")):
                 self.warnings.append((row + 1, _WARNED.format(f"'{_clipped(text.strip())}'")))
+
+    def _never_ends(self, token: Token) -> bool:
+        """Whether a block of code goes on to the end of the text because nothing ends it."""
+        if token.type != "fence" or token.map is None or token.map[1] < len(self._rows):
+            return False
+        last = self._rows[-1].strip("> \t\r\n")
+        return token.map[1] - token.map[0] == 1 or not (
+            last.startswith(token.markup) and not last.strip(token.markup[0])
+        )
 
     def _box(self, inline: Token, depth: int) -> None:
         match = _BOX.match(inline.content)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.checklist import MAX_BYTES, Checklist, ChecklistError, unnumbered
+from exporter.checklist import MAX_BYTES, Checklist, ChecklistError, normalized, unnumbered
 
 BUNDLED = files("collectors").joinpath("checklist.md").read_bytes().decode()
 
@@ -362,3 +362,46 @@ def test_a_box_with_nothing_but_a_comment_has_no_text() -> None:
 def test_comments_are_read_in_either_case() -> None:
     [line] = Checklist.parse("# L\n- [ ] A <!--ITEM:redis.pods_healthy-->\n", "x.md").lines
     assert line.item == "redis.pods_healthy"
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "told"),
+    [
+        ("# A\n- [N/A] c\n", 2, "'[N/A] c' is not a line"),
+        ("# A\n- [50%] c\n", 2, "'[50%] c' is not a line"),
+        ("# A\n- [done] c\n", 2, "'[done] c' is not a line"),
+        ("# A\n- ( ) c\n", 2, "'( ) c' is not a line"),
+        ("# A\na. [ ] c\n", 2, "'a. [ ] c' is not a line"),
+        ("# A\n<input type=checkbox> c\n", 2, "'<input type=checkbox> c' is not a line"),
+        ("# A\n```\n- [ ] c\n", 3, "'- [ ] c' is not a line"),
+        ("# A\n<!-- later\n- [ ] c\n", 2, "The comment that begins here does not end"),
+        (
+            "# A\n<!-- item: redis.persistence_configured -->\n",
+            2,
+            "binds nothing: write it at the end of its line or heading",
+        ),
+    ],
+)
+def test_a_line_is_not_lost_without_a_word(text: str, row: int, told: str) -> None:
+    checklist = Checklist.parse(f"# First\n- [ ] one\n{text}", "own.md")
+    assert [(number, told in sentence) for number, sentence in checklist.warnings] == [(row + 2, True)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```\n- [ ] code\n```\n",
+        "~~~~\n- [ ] code\n~~~\n~~~~",
+        "- > ```\n  > - [ ] code\n  > ```",
+        "<!-- later\n- [ ] c\n-->\n",
+        "- [done](https://a.example) is a link\n",
+        "- [optional] words\n",
+        "e.g. [ref] is text\n",
+    ],
+)
+def test_what_is_no_box_is_not_reported(text: str) -> None:
+    assert Checklist.parse(f"# First\n- [ ] one\n\n{text}", "own.md").warnings == ()
+
+
+def test_characters_that_nobody_sees_are_no_part_of_a_line() -> None:
+    assert normalized("Persis\u00adtence\u200b is configured\ufeff") == "Persistence is configured"
