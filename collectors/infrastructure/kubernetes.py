@@ -15,7 +15,7 @@ from collectors.shared.decoding import UNDECODABLE
 from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.check.clusters import OWNER_RIGHTS, PLANNED_RIGHTS, OfCluster, ScopedTarget
 from collectors.systems.kubernetes.client.cluster import Kubernetes, NotServed
-from collectors.systems.kubernetes.judge.autoscalers import HpaOptions, VpaOptions, judge_hpas, judge_vpas
+from collectors.systems.kubernetes.judge.autoscalers import HpaOptions, VpaOptions, judge_hpas, judge_vpas, vpa_helpers
 from collectors.systems.kubernetes.judge.cluster import (
     ControlPlaneOptions,
     NodeOptions,
@@ -35,6 +35,7 @@ from collectors.systems.kubernetes.judge.ingress import IngressOptions, Routing,
 from collectors.systems.kubernetes.judge.network_policies import NetworkPolicyOptions, judge_network_policies
 from collectors.systems.kubernetes.judge.pod_security import ENFORCE, PodSecurityOptions, judge_pod_security
 from collectors.systems.kubernetes.judge.quotas import QuotaOptions, judge_quotas
+from collectors.systems.kubernetes.judge.webhooks import judge_webhooks
 from collectors.systems.kubernetes.judge.workloads import Reference, Workload, workload_key
 from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.kinds import (
@@ -50,6 +51,7 @@ from collectors.systems.kubernetes.model.kinds import (
     INGRESSES,
     LEASES,
     LIMIT_RANGES,
+    MUTATING_WEBHOOKS,
     NAMESPACES,
     NETWORK_POLICIES,
     NODES,
@@ -59,6 +61,7 @@ from collectors.systems.kubernetes.model.kinds import (
     RESOURCE_QUOTAS,
     SERVICES,
     STATEFUL_SETS,
+    VALIDATING_WEBHOOKS,
     VERTICAL_POD_AUTOSCALERS,
 )
 from collectors.systems.kubernetes.model.objects import Lease, Named, OtherPolicy, Route
@@ -151,8 +154,9 @@ class KubernetesCluster(OfCluster[ClusterSettings, KubernetesTarget]):
         network set up, and without any problem condition set by others, such as node-problem-detector or the cloud. A node
         may have a problem for `node_grace`, as starting and draining nodes do; nothing is known about one whose kubelet has
         not reported for `node_max_silence`. More than `max_cordoned` cordoned nodes are a warning: a drain that was never
-        finished; when every one of several is, no new pod can be placed, and the line fails. It also fails for a taint of the
-        cloud that keeps pods off a node.
+        finished; when every one of several is, or is closed by a taint of its cloud, its agents or an autoscaler, no new pod can be
+        placed, and the line fails. It also fails for a taint of the cloud that keeps pods off a node; one of an agent that has not
+        started, and a node that is deleted and stays for `node_grace`, are warnings.
 
         To fix it: `kubectl describe node` shows why, then the kubelet's log on it; `kubectl uncordon` after maintenance.
         """
@@ -197,6 +201,7 @@ class KubernetesCluster(OfCluster[ClusterSettings, KubernetesTarget]):
         severity=CRITICAL,
         needs=(
             may_list(API_SERVICES, PODS, DEPLOYMENTS, DAEMON_SETS, SERVICES, ENDPOINT_SLICES),
+            may_list(VALIDATING_WEBHOOKS, MUTATING_WEBHOOKS),
             may_get(LEASES, "kube-controller-manager", "kube-scheduler", namespace="kube-system"),
             may_ask("/livez", "/readyz"),
         ),
@@ -208,7 +213,8 @@ class KubernetesCluster(OfCluster[ClusterSettings, KubernetesTarget]):
         The API server answers /readyz and /livez with 200; kube-controller-manager and kube-scheduler have renewed their Leases
         within `lease_max_age`, which they do every few seconds; every APIService is available; the cluster's DNS has ready
         endpoints; Deployments and DaemonSets of a system-critical priority class have ready pods (some missing is a warning); the
-        control plane's own pods are Ready where kubelets show them. A Lease that does not exist is unknown: providers may hide it,
+        Services of webhooks without whose answer no pod is made have ready endpoints; the control plane's own pods are Ready where
+        kubelets show them. A Lease that does not exist is unknown: providers may hide it,
         and leader election may be off, which an empty `control_plane_leases` declares. The old componentstatuses are not
         used: they have been wrong for years. A clock that is off is a warning.
 
@@ -228,14 +234,23 @@ class KubernetesCluster(OfCluster[ClusterSettings, KubernetesTarget]):
         problems = [seen for seen in health if not seen.status.is_ok]
         problems += judge_leases(leases, target, now)
         problems += judge_api_services(services, now)
-        workloads: list[Workload] = [*await self.everything(DEPLOYMENTS), *await self.everything(DAEMON_SETS)]
-        dns = [found for found in await self.everything(SERVICES) if is_dns(found)]
-        problems += judge_critical(workloads, dns, await self.everything(ENDPOINT_SLICES))
+        problems += await self._critical_problems()
         problems += judge_static_pods(pods.items, pods.taken)
         problems += judge_clock(now, self.context.now(), target)
         renewed = f", {listed(leases)} renew their Leases," if leases else ""
         good = ok(f"The API server is ready and alive{renewed} and every APIService ({len(services)}) is available.")
         return self.with_selectors(verdict(problems, good))
+
+    async def _critical_problems(self) -> list[Result]:
+        """What is wrong with what a cluster does not work without: its DNS, critical workloads, webhooks that stop every pod."""
+        workloads: list[Workload] = [*await self.everything(DEPLOYMENTS), *await self.everything(DAEMON_SETS)]
+        services, slices = await self.snapshot(SERVICES), await self.everything(ENDPOINT_SLICES)
+        webhooks = [*await self.everything(VALIDATING_WEBHOOKS), *await self.everything(MUTATING_WEBHOOKS)]
+        dns = [found for found in services.items if is_dns(found)]
+        if {SERVICES.plural, ENDPOINT_SLICES.plural} & set(self.client(Kubernetes).settings.selectors):
+            return list(judge_critical(workloads, dns or None, slices))  # what is missing may have been left out
+        problems = list(judge_critical(workloads, dns, slices))
+        return [*problems, *judge_webhooks(webhooks, services.items, slices, services.namespaces)]
 
     @item(
         "Verify network policies are properly configured",
@@ -349,6 +364,7 @@ class KubernetesCluster(OfCluster[ClusterSettings, KubernetesTarget]):
         LimitRange that gives containers default requests and limits, but for those that such a quota demands of every pod. With
         `cpu_limit_policy: advisory` no default CPU limit is needed. A quota that is used to more than `quota_warn` is a warning:
         when it is used up, the next rollout waits forever. Few objects (1 of 1 load balancers) may all be in use.
+        A default above what the quota allows in all is a warning, too.
 
         To fix it: add a ResourceQuota with requests.cpu, requests.memory, limits.memory, and a LimitRange with default and
         defaultRequest.
@@ -389,8 +405,9 @@ class KubernetesCluster(OfCluster[ClusterSettings, KubernetesTarget]):
 
         The cluster serves VerticalPodAutoscalers, the recommender (`vpa_recommender`) runs, each workload of `vpa_required` is the
         target of one, and all of them recommend: RecommendationProvided is True, and they match pods. Update mode Off, which
-        only recommends, is enough with `vpa_allow_off`. Warnings are the mode Auto, which is deprecated, and a workload that is
-        scaled horizontally by the same metric. Where the product does without, declare the line not applicable.
+        only recommends, is enough with `vpa_allow_off`; any other needs the updater and the admission controller beside the
+        recommender. Warnings are the mode Auto, which is deprecated, two autoscalers of one workload, and one that is scaled
+        horizontally by the same metric. Where the product does without, declare the line not applicable.
 
         To fix it: install the autoscaler's CustomResourceDefinitions and recommender, and one object for each workload.
         """
@@ -402,7 +419,12 @@ class KubernetesCluster(OfCluster[ClusterSettings, KubernetesTarget]):
                 reason=Reason.MISSING,
             )
         hpas = await self.everything(HORIZONTAL_POD_AUTOSCALERS)
-        return await self.in_scope(judge_vpas(vpas, self.target, recommender=await self._recommender(), hpas=hpas))
+        reference = self.target.vpa_recommender
+        helpers = {
+            name: await self._workload(name) for name in (vpa_helpers(reference) if reference is not None else ())
+        }
+        recommender = await self._recommender()
+        return await self.in_scope(judge_vpas(vpas, self.target, recommender=recommender, helpers=helpers, hpas=hpas))
 
     async def _recommender(self) -> Workload | None:
         """The workload that recommends; None when it does not exist, or the provider hides it."""

@@ -293,8 +293,8 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         least: Answer | ProbeError | None = None
         for _ in range(self.target.looks):
             answer = await self._offer(address, version, suites)
-            if isinstance(answer, Accepted):
-                return answer
+            if isinstance(answer, Accepted) or (isinstance(answer, ProbeError) and answer.reason is Reason.TIMEOUT):
+                return answer  # a server that leaves one hello unanswered leaves the next one, too
             if least is None or isinstance(answer, ProbeError) or (_is_doubtful(answer) and isinstance(least, Refused)):
                 least = answer
         assert least is not None, "there is at least one look"

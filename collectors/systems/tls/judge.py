@@ -157,6 +157,7 @@ def _certificate_problems(
         yield from _date_problems(subject, certificate, target, now)
         is_root = certificate == path[-1] and certificate.issuer == certificate.subject
         yield from _strength_problems(subject, certificate, is_root=is_root)
+        yield from _curve_problems(subject, certificate, is_leaf=certificate == served.leaf)
     for certificate in served.sent:
         end = certificate.not_valid_after_utc
         if certificate not in path and end <= now:
@@ -190,11 +191,6 @@ def _strength_problems(subject: str, certificate: x509.Certificate, *, is_root: 
                 f"{subject} has an elliptic-curve key of {key.key_size} bits (limit {_MIN_EC_BITS}).",
                 reason=Reason.LIMIT,
             )
-        case ec.EllipticCurvePublicKey() if key.curve.name not in _CURVES:
-            yield failed(
-                f"{subject} has a key on the curve {key.curve.name}, which TLS clients do not accept by default.",
-                reason=Reason.MISCONFIGURED,
-            )
         case rsa.RSAPublicKey() | ec.EllipticCurvePublicKey() | ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
             pass
         case _:
@@ -203,6 +199,18 @@ def _strength_problems(subject: str, certificate: x509.Certificate, *, is_root: 
     # Nobody verifies the signature of a root under itself: it proves nothing.
     if isinstance(digest, hashes.SHA1 | hashes.MD5) and not is_root:
         yield failed(f"{subject} is signed with {digest.name.upper()}.")
+
+
+def _curve_problems(subject: str, certificate: x509.Certificate, *, is_leaf: bool) -> Iterator[Result]:
+    """Keys on curves on which no server can prove itself to a current client, and with which few verify an authority."""
+    key = certificate.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.key_size < _MIN_EC_BITS or key.curve.name in _CURVES:
+        return
+    sentence = f"{subject} has a key on the curve {key.curve.name}, which"
+    if is_leaf:
+        yield failed(f"{sentence} TLS clients do not accept by default.", reason=Reason.MISCONFIGURED)
+    else:
+        yield warning(f"{sentence} OpenSSL verifies, but not browsers and programs in Go.")
 
 
 def judge_chains(target: TlsTarget, all_served: Sequence[certificates.Served], roots: certificates.Roots) -> Result:

@@ -28,11 +28,15 @@ from tests.collectors.systems.kubernetes.clusters import (
     default_deny,
     ingress,
     ingress_class,
+    limit_range,
     manifest,
     merged,
     network_policy,
     pod,
+    quota,
+    recommend,
     service,
+    vertical,
 )
 from tests.servers.kubernetes import CRDS, ControlPlane, definition, node, pod_spec, workload
 from tests.servers.process import eventually
@@ -450,3 +454,137 @@ async def test_leases_that_are_kept_elsewhere_prove_nothing(control_plane: Contr
         "There is no Lease kube-system/kube-scheduler: kube-scheduler has not started, runs without" in result.summary
     )
     assert named.summary == "There is no Lease leases/kube-scheduler, which control_plane_leases names."
+
+
+async def test_dns_whose_service_was_deleted(control_plane: ControlPlane) -> None:
+    serving = workload("kube-system", "coredns-alone")
+    for labels in (serving["spec"]["selector"]["matchLabels"], serving["spec"]["template"]["metadata"]["labels"]):
+        labels["k8s-app"] = "kube-dns"
+    control_plane.apply(serving)
+    try:
+        control_plane.wait_ready(serving)
+        result = await see(control_plane, "control_plane_running")
+    finally:
+        control_plane.delete(serving)
+    assert result.status is Status.FAILED
+    assert (
+        "Deployment kube-system/coredns-alone runs the cluster's DNS, and no Service of kube-system" in result.summary
+    )
+
+
+async def test_a_webhook_that_nobody_answers(control_plane: ControlPlane) -> None:
+    namespace = control_plane.namespace("hooked")
+    webhook = {
+        "name": "validate.example.com",
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "timeoutSeconds": 1,
+        "clientConfig": {"service": {"namespace": namespace, "name": "policies"}},
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+    }
+    kind = "ValidatingWebhookConfiguration"
+    configuration = manifest("admissionregistration.k8s.io/v1", kind, namespace, webhooks=[webhook])
+    control_plane.apply(configuration)
+
+    def refused() -> bool:
+        try:
+            control_plane.call("POST", f"/api/v1/namespaces/{namespace}/pods", pod("web", namespace), dryRun="All")
+        except HTTPError as error:
+            return "failed calling webhook" in str(error)
+        return False
+
+    try:
+        await eventually(refused, "the API server to ask the webhook", 60)
+        result = await see(control_plane, "control_plane_running")
+    finally:
+        control_plane.delete(configuration)
+    assert result.status is Status.WARNING, result.summary
+    assert (
+        f"Service {namespace}/policies does not exist, and without the answer of its webhook validate.example.com"
+        in result.summary
+    )
+
+
+async def test_every_node_is_closed_by_a_taint_of_its_own(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    names = [one["metadata"]["name"] for one in control_plane.get("/api/v1/nodes")["items"]]
+    keys = ("karpenter.sh/disrupted", "node.cilium.io/agent-not-ready", "ToBeDeletedByClusterAutoscaler")
+    stuck = workload(namespace, "stuck")
+
+    def taint(*found: str | None) -> None:
+        for name, key in zip(names, found, strict=True):
+            patch = {"spec": {"taints": [{"key": key, "effect": "NoSchedule"}] if key else None}}
+            control_plane.call("PATCH", f"/api/v1/nodes/{name}", patch, content="application/merge-patch+json")
+
+    def unplaced(found: Mapping[str, Any]) -> bool:
+        return "Unschedulable" in str([one["status"].get("conditions") for one in found["items"]])
+
+    try:
+        taint(*(keys[number % 3] for number in range(len(names))))
+        control_plane.apply(stuck)
+        control_plane.wait(f"/api/v1/namespaces/{namespace}/pods", unplaced, "a pod that cannot be placed")
+        result = await see(control_plane, "nodes_ready")
+    finally:
+        taint(*(None for _ in names))
+    assert result.status is Status.FAILED
+    assert f"No node of {len(names)} takes new pods: each is cordoned, being removed or not set up" in result.summary
+
+
+async def test_a_node_that_a_finalizer_keeps(control_plane: ControlPlane) -> None:
+    held = merged(node("node-held", kwok=False), {"metadata": {"finalizers": ["example.com/drained"]}})
+    control_plane.apply(held)
+    fine = {"Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False"}
+    control_plane.patch_status(held, conditions=[{"type": kind, "status": state} for kind, state in fine.items()])
+    control_plane.delete(held)
+    try:
+
+        async def judged() -> Result | None:
+            found = await see(control_plane, "nodes_ready", node_grace="1s")
+            return found if "node-held is being deleted" in found.summary else None
+
+        result = await eventually(judged, "the grace to be over", 60)
+    finally:
+        patch = {"metadata": {"finalizers": None}}
+        control_plane.call("PATCH", control_plane.path(held), patch, content="application/merge-patch+json")
+    assert result is not None
+    assert result.status is Status.WARNING
+    assert result.summary.endswith("(grace 1s): a finalizer keeps it.")
+
+
+async def test_what_recommends_runs_and_what_applies_does_not(control_plane: ControlPlane) -> None:
+    control_plane.define(*CRDS["vpa"])
+    namespace = shop(control_plane)
+    running(control_plane, namespace, "web", "vpa-recommender", "vpa-updater")
+    vpa = vertical("web", namespace, updatePolicy={"updateMode": "Recreate"})
+    control_plane.apply(
+        vpa, workload(namespace, "vpa-admission-controller", spec=pod_spec(nodeSelector={"pool": "none"}))
+    )
+    recommend(control_plane, vpa)
+    path = control_plane.path(workload(namespace, "vpa-admission-controller"))
+    control_plane.wait(path, lambda found: found["status"].get("unavailableReplicas") == 1, "its pod to be missed")
+    result = await see(control_plane, "vpa_configured", namespace, vpa_recommender=f"{namespace}/vpa-recommender")
+    assert result.status is Status.FAILED
+    assert f"Deployment {namespace}/vpa-admission-controller has 0 of 1 replica ready" in result.summary
+
+
+async def test_a_default_that_the_quota_refuses(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    huge = limit_range(namespace, default={"cpu": "64"})
+    control_plane.apply(quota(namespace), huge)
+    control_plane.wait(control_plane.path(quota(namespace)), lambda found: found["status"].get("used"), "its use")
+    plain = pod("plain", namespace, pod_spec(containers=[container(resources=None)]))
+
+    def refused() -> bool:
+        try:
+            control_plane.call("POST", f"/api/v1/namespaces/{namespace}/pods", plain, dryRun="All")
+        except HTTPError as error:
+            return "exceeded quota" in str(error)
+        return False
+
+    await eventually(refused, "the API server to know both", 60)
+    result = await see(control_plane, "quotas_and_limits_set", namespace)
+    assert result.status is Status.WARNING
+    assert (
+        f"gives a container 64 of limits.cpu by default, more than ResourceQuota {namespace}/compute" in result.summary
+    )

@@ -429,3 +429,24 @@ async def test_without_recommendations_there_is_nothing_to_compare(control_plane
     result = await see(control_plane, "vpa_recommendations_reviewed", shop(control_plane))
     assert result.status is Status.UNKNOWN
     assert "There is no VerticalPodAutoscaler" in result.summary
+
+
+async def test_a_limit_that_a_resize_has_not_brought_yet(control_plane: ControlPlane) -> None:
+    """The pod states the limit from the moment on at which it is asked for, and its container has none."""
+    namespace = shop(control_plane, container(resources={"limits": {"cpu": None}}))
+    (found,) = control_plane.pods(namespace)
+    about = {"apiVersion": "v1", "kind": "Pod", **found}
+    has = found["spec"]["containers"][0]["resources"]
+    (status,) = found["status"]["containerStatuses"]
+    control_plane.patch_status(about, containerStatuses=[status | {"resources": has}])
+    wanted = {"spec": {"containers": [{"name": "main", "resources": {"limits": {"cpu": "50m"}}}]}}
+    content = "application/strategic-merge-patch+json"
+    control_plane.call("PATCH", f"{control_plane.path(about)}/resize", wanted, content=content)
+    waits = {"type": "PodResizePending", "status": "True", "reason": "Deferred", "message": "Node is full."}
+    control_plane.patch_status(about, conditions=[*found["status"]["conditions"], waits])
+    (resized,) = control_plane.pods(namespace)
+    assert resized["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "50m"
+    result = await see(control_plane, "cpu_limits_set", namespace)
+    assert result.status is Status.FAILED, result.summary
+    assert result.summary.endswith("has no CPU limit until the resize is done that gives it one: Node is full.")
+    assert (await see(control_plane, "memory_limits_set", namespace)).status is Status.OK

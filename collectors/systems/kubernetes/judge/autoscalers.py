@@ -24,7 +24,7 @@ from collectors.systems.kubernetes.model.pods import PodGroup, PodSpec, pods_in
 from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
 from exporter.options import Duration, Options, format_duration
 from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown, warning
-from exporter.words import counted
+from exporter.words import counted, listed
 
 __all__ = [
     "HpaOptions",
@@ -34,6 +34,7 @@ __all__ = [
     "judge_hpas",
     "judge_vpa_bounds",
     "judge_vpas",
+    "vpa_helpers",
 ]
 
 _KINDS = ("cpu", "memory")
@@ -175,12 +176,14 @@ def judge_vpas(
     options: VpaOptions,
     *,
     recommender: Workload | None,
+    helpers: Mapping[str, Workload | None] | None = None,
     hpas: Iterable[HorizontalPodAutoscaler] = (),
 ) -> Result:
     """Whether each workload that needs one has a VerticalPodAutoscaler, and all that are given recommend. None at all is `failed`.
 
     `recommender` is the workload that the options name, None when it was not found. Conflicts with horizontal autoscalers on
-    the same metric, and the mode Auto, which is deprecated, are warnings.
+    the same metric, and the mode Auto, which is deprecated, are warnings. `helpers` are the workloads beside the recommender that
+    apply what it recommends, by the names that `vpa_helpers` gives, None where one does not exist.
     """
     found = list(vpas)
     problems = []
@@ -200,8 +203,48 @@ def judge_vpas(
         problems.append(failed("There is no VerticalPodAutoscaler (wanted at least 1).", reason=Reason.MISSING))
     for vpa in found:
         problems += _judge_vpa(vpa, options)
+    problems += _helper_problems(found, helpers or {})
+    problems += _shared_targets(found)
     problems += [warning(conflict) for conflict in conflicts(found, hpas)]
     return verdict(problems, ok(f"Every VerticalPodAutoscaler ({len(found)}) recommends.", autoscalers=len(found)))
+
+
+_RECOMMENDER = "recommender"
+_UPDATER, _ADMISSION = "updater", "admission-controller"
+
+
+def vpa_helpers(recommender: Reference) -> tuple[Reference, ...]:
+    """The updater and the admission controller of a recommender, by the names that every installation gives the three."""
+    namespace, _, name = recommender.rpartition("/")
+    before, found, after = name.rpartition(_RECOMMENDER)
+    return tuple(f"{namespace}/{before}{helper}{after}" for helper in (_UPDATER, _ADMISSION)) if found else ()
+
+
+def _helper_problems(vpas: Sequence[VerticalPodAutoscaler], helpers: Mapping[str, Workload | None]) -> Iterator[Result]:
+    """What keeps recommendations from being applied: one helper has pods made again, the other sizes them then."""
+    for reference, workload in helpers.items():
+        idle = ("Off", "Initial") if _UPDATER in reference else ("Off",)
+        waiting = [vpa.path for vpa in vpas if _mode(vpa) not in idle]
+        if not waiting:
+            continue
+        applied = f"what {counted(len(waiting), 'VerticalPodAutoscaler')} ({listed(waiting, 3)}) should apply"
+        if workload is None:
+            yield warning(
+                f"{_name(workload_key(reference))} does not exist, which applies {applied}, unless it has another name."
+            )
+        else:
+            yield from judge_workload(workload)
+
+
+def _shared_targets(vpas: Sequence[VerticalPodAutoscaler]) -> Iterator[Result]:
+    number: dict[tuple[str, str, str], int] = {}
+    for vpa in vpas:
+        number[vpa.target] = number.get(vpa.target, 0) + 1
+    for target, count in number.items():
+        if count > 1:
+            yield warning(
+                f"{_name(target)} is sized by {count} VerticalPodAutoscalers (wanted 1): only one of them counts."
+            )
 
 
 def _mode(vpa: VerticalPodAutoscaler) -> str:

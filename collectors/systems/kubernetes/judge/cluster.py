@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Annotated
 
@@ -61,6 +61,13 @@ _CLOSING = {
     "node.kubernetes.io/out-of-service": "is marked out of service",
 }
 """Taints that keep pods off a node that may be Ready all the same."""
+_STARTING = re.compile(
+    r"(?!node\.kubernetes\.io/).*(not-?ready|uninitialized|unregistered|starting|startup)", re.IGNORECASE
+)
+"""Taints that agents on a node (of its network, its storage, its autoscaler) take away once they work there."""
+_LEAVING = ("karpenter.sh/disrupted", "karpenter.sh/disruption", "ToBeDeletedByClusterAutoscaler")
+"""Taints of autoscalers on nodes that they are about to remove."""
+_EXCLUDING = ("NoSchedule", "NoExecute")
 #: Maintenance that is to come, and settings that a later version will not know: no trouble yet.
 _ANNOUNCED = re.compile(r"Deprecated\w*|\w*Scheduled")
 #: Pods without which a cluster does not work have one of these classes: DNS, kube-proxy, the network's agents.
@@ -151,6 +158,10 @@ def judge_nodes(nodes: Iterable[Node], options: NodeOptions, now: datetime) -> R
             f"{counted(len(cordoned), 'node')} {verb} cordoned (limit {options.max_cordoned}): {listed(cordoned)}."
         )
         problems.append(failed(sentence, reason=Reason.DOWN) if all_are else warning(sentence))
+    closed = [node.name for node in found if _is_closed(node)]
+    if len(closed) == len(found) > max(1, len(cordoned)):
+        sentence = f"No node of {len(found)} takes new pods: each is cordoned, being removed or not set up ({listed(closed, 3)})."
+        problems.append(failed(sentence, reason=Reason.DOWN))
     if not found:
         problems.append(failed("The cluster has no node.", reason=Reason.MISSING))
     ready = sum(_is_ready(node) for node in found)
@@ -161,6 +172,20 @@ def judge_nodes(nodes: Iterable[Node], options: NodeOptions, now: datetime) -> R
 def _is_ready(node: Node) -> bool:
     ready = condition(node.status.conditions, "Ready")
     return ready is not None and ready.status == "True"
+
+
+def _excluding(node: Node) -> Iterator[str]:
+    """The keys of the taints that keep pods off a node."""
+    return (taint.key for taint in node.spec.taints or () if taint.effect in _EXCLUDING)
+
+
+def _is_closed(node: Node) -> bool:
+    """Whether a node takes no new pod of any workload: not by a taint that some of them tolerate."""
+    return (
+        node.spec.unschedulable
+        or node.metadata.deletion_timestamp is not None
+        or any(key in (*_CLOSING, *_LEAVING) or _STARTING.fullmatch(key) for key in _excluding(node))
+    )
 
 
 def _judge_node(node: Node, options: NodeOptions, now: datetime) -> Iterator[Result]:
@@ -189,6 +214,14 @@ def _judge_node(node: Node, options: NodeOptions, now: datetime) -> Iterator[Res
         if closed := _CLOSING.get(taint.key):
             made = node.metadata.creation_timestamp
             yield _for_long(f"Node {node.name} {closed}", made, f"taint {taint.key}", options, now)
+    for key in _excluding(node):
+        made = node.metadata.creation_timestamp
+        if _STARTING.fullmatch(key) and key not in _CLOSING and (made is None or now - made > options.node_grace):
+            yield warning(f"Node {node.name} takes no pods yet: taint {key}.")
+    if (leaving := node.metadata.deletion_timestamp) is not None and now - leaving > options.node_grace:
+        grace = f"(grace {format_duration(options.node_grace)})"
+        ago = length_beside(now - leaving, options.node_grace)
+        yield warning(f"Node {node.name} is being deleted since {ago} {grace}: a finalizer keeps it.")
     yield from _condition_problems(node, options, now)
 
 
@@ -380,31 +413,27 @@ def is_dns(service: Service) -> bool:
     return service.namespace == "kube-system" and service.metadata.labels.get("k8s-app") == "kube-dns"
 
 
+def _serves_dns(workload: Workload) -> bool:
+    """Whether the pods of a workload are those that the Service of the cluster's DNS selects."""
+    return workload.namespace == "kube-system" and workload.spec.template.metadata.labels.get("k8s-app") == "kube-dns"
+
+
 def judge_critical(
-    workloads: Iterable[Workload], dns: Iterable[Service], slices: Iterable[EndpointSlice]
+    workloads: Sequence[Workload], dns: Sequence[Service] | None, slices: Iterable[EndpointSlice]
 ) -> Iterator[Result]:
     """What a cluster does not work without: DNS without a ready endpoint, and critical workloads that are not ready.
 
-    `dns` are the Services of the cluster's DNS. A workload with some of its pods is a warning; a DaemonSet on fewer than half
-    of its nodes has failed.
+    `dns` are the Services of the cluster's DNS, None where some Services may not have been read. A workload with some of its pods
+    is a warning; a DaemonSet on fewer than half of its nodes has failed.
     """
-    ready: dict[str, set[str]] = {}
-    for one in slices:
-        if one.ready:
-            ready.setdefault(f"{one.namespace}/{one.service}", set()).update(one.ports)
-    for service in dns:
-        served = ready.get(service.path)
-        if served is None:
-            yield failed(f"Service {service.path}, the cluster's DNS, has no ready endpoint.", reason=Reason.DOWN)
-            continue
-        for port in service.spec.ports or ():
-            if port.port == _DNS_PORT and port.name not in served:
-                at = f" (targetPort {port.target_port})" if port.target_port is not None else ""
-                yield failed(
-                    f"Port {port.name or port.port} of Service {service.path}, the cluster's DNS, is one that none of its ready "
-                    f"pods has{at}.",
-                    reason=Reason.MISCONFIGURED,
-                )
+    servers = [f"{one.kind} {one.path}" for one in workloads if one.wanted and _serves_dns(one)]
+    if servers and dns is not None and not dns:
+        verb = "runs" if len(servers) == 1 else "run"
+        yield failed(
+            f"{listed(servers)} {verb} the cluster's DNS, and no Service of kube-system has the label k8s-app=kube-dns.",
+            reason=Reason.MISSING,
+        )
+    yield from _dns_problems(dns or (), slices)
     partly = []
     for workload in workloads:
         if workload.spec.template.spec.priority_class_name not in _CRITICAL or not workload.wanted:
@@ -422,6 +451,33 @@ def judge_critical(
         elif workload.ready < wanted:
             partly.append(warning(f"{name} has {workload.ready} of {counted(wanted, 'pod')} ready."))
     yield from partly
+
+
+def _dns_problems(services: Iterable[Service], slices: Iterable[EndpointSlice]) -> Iterator[Result]:
+    ready: dict[str, set[str]] = {}
+    for one in slices:
+        if one.ready:
+            ready.setdefault(f"{one.namespace}/{one.service}", set()).update(one.ports)
+    for service in services:
+        served = ready.get(service.path)
+        if served is None:
+            yield failed(f"Service {service.path}, the cluster's DNS, has no ready endpoint.", reason=Reason.DOWN)
+            continue
+        ports = service.spec.ports or ()
+        if ports and all(port.port != _DNS_PORT for port in ports):
+            has = listed(str(port.port) for port in ports)
+            yield failed(
+                f"Service {service.path}, the cluster's DNS, has no port {_DNS_PORT} (its ports: {has}).",
+                reason=Reason.MISCONFIGURED,
+            )
+        for port in ports:
+            if port.port == _DNS_PORT and port.name not in served:
+                at = f" (targetPort {port.target_port})" if port.target_port is not None else ""
+                yield failed(
+                    f"Port {port.name or port.port} of Service {service.path}, the cluster's DNS, is one that none of its ready "
+                    f"pods has{at}.",
+                    reason=Reason.MISCONFIGURED,
+                )
 
 
 def judge_clock(theirs: datetime, ours: datetime, options: ControlPlaneOptions) -> list[Result]:

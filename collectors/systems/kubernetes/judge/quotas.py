@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pydantic import Field
 
 from collectors.shared.verdicts import collected, verdict
-from collectors.systems.kubernetes.judge.resources import CpuLimitPolicy
+from collectors.systems.kubernetes.judge.resources import LEAST_MEMORY, CpuLimitPolicy
 from collectors.systems.kubernetes.model.objects import LimitRange, Namespace, ResourceQuota, ScopeRequirement
 from collectors.systems.kubernetes.model.pods import PodGroup, pods_in
 from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
@@ -100,6 +100,7 @@ def judge_quotas(
     for name in names:
         problems += collected(_coverage_problems(name, its_quotas[name], its_pods[name]))
         problems += _default_problems(name, its_ranges[name], its_quotas[name], options)
+        problems += _too_large_defaults(its_ranges[name], its_quotas[name])
         for quota in its_quotas[name]:
             shares = _shares(quota)
             used = max([used, *shares.values()])
@@ -182,6 +183,25 @@ def _default_problems(
         )
 
 
+def _too_large_defaults(ranges: Sequence[LimitRange], quotas: Sequence[ResourceQuota]) -> Iterator[Result]:
+    """Defaults above what a quota of all pods allows: then no container can be made that sets nothing itself."""
+    for limit_range in ranges:
+        for item in limit_range.spec.limits or ():
+            given = {f"limits.{name}": amount for name, amount in item.default.items()}
+            given |= {f"requests.{name}": amount for name, amount in item.default_request.items()}
+            given |= item.default_request
+            for quota in quotas if item.type == "Container" else ():
+                if quota.spec.scopes or quota.spec.scope_selector:
+                    continue
+                for resource, amount in given.items():
+                    hard = quota.spec.hard.get(resource)
+                    if hard is not None and 0 < parse_quantity(hard) < parse_quantity(amount):
+                        yield warning(
+                            f"LimitRange {limit_range.path} gives a container {amount} of {resource} by default, more than "
+                            f"ResourceQuota {quota.path} allows in all ({hard})."
+                        )
+
+
 _FEW = 10
 """Of fewer objects than these all may be in use for good: 2 of 2 load balancers are no sign that more will be needed."""
 _COUNTS = frozenset({"pods", "services", "secrets", "configmaps", "persistentvolumeclaims", "replicationcontrollers"})
@@ -209,9 +229,12 @@ def _use_problems(quota: ResourceQuota, shares: dict[str, float], options: Quota
     if uncounted := [resource for resource in quota.spec.hard if resource not in quota.status.used]:
         yield unknown(f"The use of ResourceQuota {quota.path} has not been counted: {listed(uncounted, 3)}.")
     for resource, hard in quota.status.hard.items():
-        if resource in (*_CPU, *_MEMORY) and parse_quantity(hard) == 0:
+        least = LEAST_MEMORY if resource in _MEMORY else 0
+        if resource in (*_CPU, *_MEMORY) and (parse_quantity(hard) == 0 or parse_quantity(hard) < least):
+            much = "no" if parse_quantity(hard) == 0 else f"only {hard} of"
             yield warning(
-                f"ResourceQuota {quota.path} allows no {resource} at all, so no pod that needs it can be made."
+                f"ResourceQuota {quota.path} allows {much} {resource}{' at all' if much == 'no' else ''}, so no pod that needs it "
+                "can be made."
             )
     for resource, share in shares.items():
         few = _is_count(resource) and parse_quantity(quota.status.hard[resource]) < _FEW

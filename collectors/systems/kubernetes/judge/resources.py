@@ -17,6 +17,7 @@ from typing import TypeAlias
 from pydantic import Field
 
 from collectors.shared.verdicts import verdict
+from collectors.systems.kubernetes.model.base import Condition
 from collectors.systems.kubernetes.model.objects import Node, condition
 from collectors.systems.kubernetes.model.pods import Container, Pod, PodGroup, PodSpec, PodTemplate, Resources, pods_in
 from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
@@ -25,6 +26,7 @@ from exporter.verdict import ProbeError, Reason, Result, Status, failed, ok, war
 from exporter.words import counted, format_length, listed
 
 __all__ = [
+    "LEAST_MEMORY",
     "CpuLimitPolicy",
     "ResourceOptions",
     "judge_cpu_limits",
@@ -37,8 +39,9 @@ OOM_WINDOW = timedelta(hours=24)
 _CPU, _MEMORY = "cpu", "memory"
 _NANO = 10**9
 """Amounts are added up in whole billionths, as the API has nothing finer."""
-_LEAST = {_CPU: Fraction(1, _NANO), _MEMORY: Fraction(2**20)}
+LEAST_MEMORY = Fraction(2**20)
 """Below this there might as well be none: nothing starts in less than 1 MiB of memory, and `128m` is an eighth of a byte."""
+_LEAST = {_CPU: Fraction(1, _NANO), _MEMORY: LEAST_MEMORY}
 
 Read: TypeAlias = Callable[[Resources], str | None]
 _CPU_REQUEST: Read = attrgetter("requests.cpu")
@@ -135,17 +138,47 @@ def _judge_all_have(
     return Result(status, summary, measured, reason=Reason.MISSING if status is Status.FAILED else None)
 
 
-def _resize_problems(pods: Iterable[PodGroup]) -> Iterator[Result]:
+def _resize(group: PodGroup) -> Condition | None:
+    """What keeps pods from having the requests and limits that they state; None when nothing does."""
+    resizes = [condition(group.state.conditions, kind) for kind in ("PodResizePending", "PodResizeInProgress")]
+    return next((found for found in resizes if found is not None and found.status == "True"), None)
+
+
+def _said(found: Condition) -> str:
+    return f": {' '.join(found.message.split()).rstrip('.')[:200]}" if found.message else ""
+
+
+def _infeasible_problems(pods: Iterable[PodGroup]) -> Iterator[Result]:
     """Pods whose new requests and limits their node can never give them: what runs has others than it states."""
     for group in pods:
-        pending = condition(group.state.conditions, "PodResizePending")
-        if pending is not None and pending.status == "True" and pending.reason == "Infeasible":
+        if (found := _resize(group)) is None or found.reason != "Infeasible":
+            continue
+        for pod in group:
+            yield failed(
+                f"The resize of pod {pod.path} is Infeasible, so its containers do not have the requests and limits that it "
+                f"states{_said(found)}."
+            )
+
+
+def _unfinished_problems(pods: Iterable[PodGroup], resource: str, what: str, read: Read) -> Iterator[Result]:
+    """Containers that run without an amount until the resize is done that gives them one."""
+    for group in pods:
+        if (found := _resize(group)) is not None and found.reason != "Infeasible":
             for pod in group:
-                message = f": {' '.join(pending.message.split()).rstrip('.')[:200]}" if pending.message else ""
-                yield failed(
-                    f"The resize of pod {pod.path} is Infeasible, so its containers do not have the requests and limits that it "
-                    f"states{message}."
-                )
+                yield from _not_yet(pod, resource, what, read, _said(found))
+
+
+def _not_yet(pod: Pod, resource: str, what: str, read: Read, message: str) -> Iterator[Result]:
+    if pod.spec.resources is not None and read(pod.spec.resources) is not None:
+        return  # the pod has it for all of them
+    stated = {container.name: _amounts(pod.spec, container, read) for container in pod.spec.sized_containers}
+    for status in pod.state.containers:
+        wanted = any(parse_quantity(amount) >= _LEAST[resource] for amount in stated.get(status.name, ()))
+        if wanted and status.resources is not None and read(status.resources) is None:
+            yield failed(
+                f"Container {status.name} of pod {pod.path} has no {what} until the resize is done that gives it one{message}.",
+                reason=Reason.MISSING,
+            )
 
 
 def judge_cpu_limits(pods: Sequence[PodGroup], options: ResourceOptions) -> Result:
@@ -156,7 +189,10 @@ def judge_cpu_limits(pods: Sequence[PodGroup], options: ResourceOptions) -> Resu
     status = Status.FAILED if options.cpu_limit_policy is CpuLimitPolicy.REQUIRED else Status.WARNING
     result = _judge_all_have(pods, _CPU, "CPU limit", _CPU_LIMIT, status)
     problems = [] if result.status is Status.OK else [result]
-    return verdict([*problems, *_resize_problems(pods)], result)
+    problems += _infeasible_problems(pods)
+    if status is Status.FAILED:
+        problems += _unfinished_problems(pods, _CPU, "CPU limit", _CPU_LIMIT)
+    return verdict(problems, result)
 
 
 def judge_memory_limits(pods: Sequence[PodGroup], now: datetime) -> Result:
@@ -165,7 +201,8 @@ def judge_memory_limits(pods: Sequence[PodGroup], now: datetime) -> Result:
     problems = [] if result.status.is_ok else [result]
     remarkable = [pod for found in pods if found.state.containers for pod in found]
     killed = (problem for pod in remarkable for problem in _killed_problems(pod, now))
-    return verdict([*problems, *_resize_problems(pods), *killed], result)
+    problems += [*_infeasible_problems(pods), *_unfinished_problems(pods, _MEMORY, "memory limit", _MEMORY_LIMIT)]
+    return verdict([*problems, *killed], result)
 
 
 def _killed_problems(pod: Pod, now: datetime) -> Iterator[Result]:
@@ -193,7 +230,9 @@ def judge_requests(
     ]
     problems = [part for part in parts if not part.status.is_ok]
     problems += _best_effort_problems(pods)
-    problems += _resize_problems(pods)
+    problems += _infeasible_problems(pods)
+    problems += _unfinished_problems(pods, _CPU, "CPU request", _CPU_REQUEST)
+    problems += _unfinished_problems(pods, _MEMORY, "memory request", _MEMORY_REQUEST)
     problems += _above_limit_problems(pods)
     present = [found for found in (pods if everywhere is None else everywhere) if not found.state.has_ended]
     nodes = list(nodes)
@@ -238,19 +277,29 @@ def _above_limit_problems(pods: Sequence[PodGroup]) -> Iterator[Result]:
 
 def _unplaceable_problems(pods: Sequence[PodGroup], nodes: Sequence[Node]) -> Iterator[Result]:
     """Requests that no node can fulfil, even an empty one: perhaps one will be added that can."""
-    for resource, read in ((_CPU, _CPU_REQUEST), (_MEMORY, _MEMORY_REQUEST)):
-        allocatable = [getattr(node.status.allocatable, resource) for node in nodes]
-        most = max((parse_quantity(amount) for amount in allocatable if amount is not None), default=None)
-        reported: set[str] = set()
-        for found in pods:
-            if most is None or all(found.nodes) or (wanted := _of_pod(found.spec, read)) <= most:
-                continue
-            if (workload := _workload(found)) not in reported:
-                reported.add(workload)
-                yield warning(
-                    f"{workload} requests {format_amount(resource, wanted)} {resource} for one pod, more than any node has "
-                    f"({format_amount(resource, most)})."
-                )
+    having = [
+        (parse_quantity(node.status.allocatable.cpu), parse_quantity(node.status.allocatable.memory))
+        for node in nodes
+        if node.status.allocatable.cpu is not None and node.status.allocatable.memory is not None
+    ]
+    reported: set[str] = set()
+    for found in pods:
+        if not having or all(found.nodes):
+            continue
+        cpu, memory = _of_pod(found.spec, _CPU_REQUEST), _of_pod(found.spec, _MEMORY_REQUEST)
+        if any(cpu <= has_cpu and memory <= has_memory for has_cpu, has_memory in having):
+            continue
+        if (workload := _workload(found)) in reported:
+            continue
+        reported.add(workload)
+        most_cpu, most_memory = (max(amounts) for amounts in zip(*having, strict=True))
+        above = [
+            f"{format_amount(resource, wanted)} {resource} for one pod, more than any node has ({format_amount(resource, most)})"
+            for resource, wanted, most in ((_CPU, cpu, most_cpu), (_MEMORY, memory, most_memory))
+            if wanted > most
+        ]
+        both = f"{format_amount(_CPU, cpu)} CPU and {format_amount(_MEMORY, memory)} memory for one pod, and no node has both"
+        yield from (warning(f"{workload} requests {what}.") for what in above or [both])
 
 
 def _overcommit_problems(pods: Sequence[PodGroup], nodes: Iterable[Node], options: ResourceOptions) -> Iterator[Result]:
@@ -285,7 +334,11 @@ def _nano(quantity: str) -> int:
 
 
 def _of_pod(spec: PodSpec, read: Read) -> Fraction:
-    """What a pod as a whole has of an amount: its own, or what its containers have that run together."""
+    """What a pod as a whole has of an amount, its runtime included: its own, or what its containers have that run together."""
+    return _of_containers(spec, read) + parse_quantity(read(Resources(spec.overhead, spec.overhead)) or "0")
+
+
+def _of_containers(spec: PodSpec, read: Read) -> Fraction:
     if spec.resources is not None and (own := read(spec.resources)) is not None:
         return parse_quantity(own)
     sidecars, most = Fraction(), Fraction()

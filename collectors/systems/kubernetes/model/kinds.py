@@ -24,6 +24,7 @@ __all__ = [
     "JOBS",
     "LEASES",
     "LIMIT_RANGES",
+    "MUTATING_WEBHOOKS",
     "NAMESPACES",
     "NETWORK_POLICIES",
     "NODES",
@@ -37,6 +38,7 @@ __all__ = [
     "RESOURCE_QUOTAS",
     "SERVICES",
     "STATEFUL_SETS",
+    "VALIDATING_WEBHOOKS",
     "VERTICAL_POD_AUTOSCALERS",
     "WORKLOADS",
 ]
@@ -111,6 +113,12 @@ OTHER_ROUTES: tuple[tuple[Kind[objects.Route], ...], ...] = tuple(
 LEASES: Kind[objects.Lease] = Kind("leases", objects.Lease, "coordination.k8s.io")
 API_SERVICES: Kind[objects.ApiService] = Kind(
     "apiservices", objects.ApiService, "apiregistration.k8s.io", namespaced=False
+)
+MUTATING_WEBHOOKS: Kind[objects.WebhookConfiguration] = Kind(
+    "mutatingwebhookconfigurations", objects.WebhookConfiguration, "admissionregistration.k8s.io", namespaced=False
+)
+VALIDATING_WEBHOOKS: Kind[objects.WebhookConfiguration] = Kind(
+    "validatingwebhookconfigurations", objects.WebhookConfiguration, "admissionregistration.k8s.io", namespaced=False
 )
 CUSTOM_RESOURCE_DEFINITIONS: Kind[objects.CustomResourceDefinition] = Kind(
     "customresourcedefinitions", objects.CustomResourceDefinition, "apiextensions.k8s.io", namespaced=False

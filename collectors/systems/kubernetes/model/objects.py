@@ -202,6 +202,7 @@ class Taint(Struct, frozen=True):
     """What keeps pods off a node."""
 
     key: str = ""
+    effect: str = ""
 
 
 class NodeSpec(Struct, frozen=True):
@@ -853,6 +854,55 @@ class Service(_Object, frozen=True):
     metadata: _AnnotatedMetadata = _AnnotatedMetadata()
     spec: ServiceSpec = ServiceSpec()
     status: ServiceStatus = ServiceStatus()
+
+
+class WebhookService(Struct, frozen=True):
+    """The Service and the port of it at which a webhook is called."""
+
+    namespace: str = ""
+    name: str = ""
+    port: int = 443
+
+
+class WebhookClient(Struct, frozen=True):
+    """Where a webhook is called: a Service, or an address outside the cluster."""
+
+    service: WebhookService | None = None
+
+
+class WebhookRule(Struct, frozen=True):
+    """Requests that a webhook is called for."""
+
+    api_groups: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
+
+    @property
+    def makes_pods(self) -> bool:
+        """Whether the creation of a pod is one of them."""
+        return (
+            bool({"", "*"} & set(self.api_groups))
+            and bool({"pods", "*", "*/*"} & set(self.resources))
+            and bool({"CREATE", "*"} & set(self.operations))
+        )
+
+
+class Webhook(Struct, frozen=True):
+    """A webhook that the API server calls before it stores an object: with the policy `Fail` not without its answer."""
+
+    name: str = ""
+    failure_policy: str = "Fail"
+    client_config: WebhookClient = WebhookClient()
+    rules: tuple[WebhookRule, ...] | None = ()
+    namespace_selector: Selector = Selector()
+    object_selector: Selector = Selector()
+    match_conditions: tuple[dict[str, str], ...] | None = ()
+
+
+class WebhookConfiguration(_Object, frozen=True):
+    """A ValidatingWebhookConfiguration or a MutatingWebhookConfiguration."""
+
+    webhooks: tuple[Webhook, ...] | None = ()
 
 
 class EndpointSlice(Struct, frozen=True):

@@ -175,7 +175,10 @@ class Os(Struct, frozen=True):
 
 
 class PodSpec(Struct, frozen=True, gc=True, weakref=True):
-    """What replicas of one workload have in common. `volume_sources` names the type of each volume (`configMap`, `hostPath`)."""
+    """What replicas of one workload have in common.
+
+    `volume_sources` names the type of each volume (`configMap`, `hostPath`), `overhead` is what the pod's runtime takes.
+    """
 
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
@@ -191,6 +194,7 @@ class PodSpec(Struct, frozen=True, gc=True, weakref=True):
     active_deadline_seconds: int | None = None
     os: Os | None = None
     termination_grace_period_seconds: int | None = None
+    overhead: Amounts = Amounts()
 
     @property
     def all_containers(self) -> tuple[Container, ...]:
@@ -251,13 +255,14 @@ class ContainerState(Struct, frozen=True):
 
 
 class ContainerStatus(Struct, frozen=True):
-    """State of one container."""
+    """State of one container. `resources` are those that it has, which may not be yet those that its pod states."""
 
     name: str = ""
     ready: bool = False
     restart_count: int = 0
     state: ContainerState = ContainerState()
     last_state: ContainerState = ContainerState()
+    resources: Resources | None = None
 
 
 class PodState(Struct, frozen=True):
@@ -439,6 +444,7 @@ class _Spec(Struct, frozen=True):
     priority_class_name: str = ""
     active_deadline_seconds: int | None = None
     termination_grace_period_seconds: int | None = None
+    overhead: Amounts = Amounts()
 
 
 class _PodSpec(_Spec, frozen=True):
@@ -579,17 +585,18 @@ class PodCompactor:
         Of a container there is something to report when it does not run, or ended, as it should, or did so before.
         """
         metadata, status = pod.metadata, pod.status
-        ready = False
+        ready = resizing = False
         untrue = []
         for found in status.conditions:
-            if found.status != "True" or found.type == "PodResizePending":
+            if found.status != "True" or found.type in _RESIZING:
                 untrue.append(found)
+                resizing |= found.status == "True"
             elif found.type == "Ready":
                 ready = True
         containers = [
             one
             for one in status.init_container_statuses + status.container_statuses
-            if not one.ready or one.restart_count or one.last_state.terminated
+            if not one.ready or one.restart_count or one.last_state.terminated or resizing
         ]
         if status.phase == "Succeeded":
             # Its containers have ended and are not ready, as they should: only what made one start again is reported.
@@ -605,6 +612,8 @@ class PodCompactor:
         return state
 
 
+_RESIZING = ("PodResizePending", "PodResizeInProgress")
+"""Conditions that are there while a pod does not have the requests and limits that it states."""
 _ANNOTATIONS = msgspec.json.Decoder(dict[str, str])
 _CONTAINERS = msgspec.json.Decoder(tuple[Container, ...])
 _VOLUMES = msgspec.json.Decoder(tuple[dict[str, msgspec.Raw], ...])
@@ -619,6 +628,7 @@ _OTHERS = attrgetter(
     "active_deadline_seconds",
     "os",
     "termination_grace_period_seconds",
+    "overhead",
 )
 _TOKEN = b'"kube-api-access-'
 _TOKEN_LENGTH = len(_TOKEN) + 5

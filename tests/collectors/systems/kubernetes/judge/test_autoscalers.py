@@ -13,6 +13,7 @@ from collectors.systems.kubernetes.judge.autoscalers import (
     judge_hpas,
     judge_vpa_bounds,
     judge_vpas,
+    vpa_helpers,
 )
 from collectors.systems.kubernetes.model.objects import Deployment, HorizontalPodAutoscaler, VerticalPodAutoscaler
 from exporter.verdict import ProbeError, Result, Status
@@ -400,3 +401,36 @@ def test_a_container_that_nothing_is_recommended_for_is_left_alone() -> None:
     )
     assert judge_vpa_bounds([recommending("main")], [running("1", "1Gi")]).status is Status.OK  # `other` is there too
     assert judge_vpa_bounds([recommending(lowerBound={}, upperBound={})], [running("1", "1Gi")]) == result
+
+
+@pytest.mark.parametrize(
+    ("mode", "waiting"),
+    [("Off", []), ("Initial", ["vpa-admission-controller"]), ("Recreate", ["vpa-updater", "vpa-admission-controller"])],
+)
+def test_recommendations_that_nobody_applies(mode: str, waiting: list[str]) -> None:
+    names = vpa_helpers("kube-system/vpa-recommender")
+    assert names == ("kube-system/vpa-updater", "kube-system/vpa-admission-controller")
+    down = {name: decoded(Deployment, name, spec={"replicas": 1}, status={"readyReplicas": 0}) for name in names}
+    result = judge_vpas([vpa(mode=mode)], VpaOptions(), recommender=RECOMMENDER, helpers=down)
+    assert result.status is (Status.FAILED if waiting else Status.OK)
+    assert [name for name in names if f"Deployment {name} has 0 of 1 replica ready." in result.summary] == [
+        f"kube-system/{name}" for name in waiting
+    ]
+    missing = judge_vpas([vpa(mode=mode)], VpaOptions(), recommender=RECOMMENDER, helpers=dict.fromkeys(names))
+    assert missing.status is (Status.WARNING if waiting else Status.OK)
+
+
+def test_the_names_beside_a_recommender() -> None:
+    assert vpa_helpers("ops/StatefulSet/my-vpa-recommender-0") == (
+        "ops/StatefulSet/my-vpa-updater-0",
+        "ops/StatefulSet/my-vpa-admission-controller-0",
+    )
+    assert vpa_helpers("ops/goldilocks") == ()
+
+
+def test_two_that_size_one_workload() -> None:
+    result = judge_vertical(vpa(), vpa(path="shop/second"))
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        "Deployment shop/api is sized by 2 VerticalPodAutoscalers (wanted 1): only one of them counts.",
+    )

@@ -499,3 +499,71 @@ def test_a_kubelet_that_reported_in_the_future_is_not_believed() -> None:
     result = judge(decoded(Node, "node-1", status={"conditions": found}))
     assert result.status is Status.UNKNOWN
     assert "The kubelet of node node-1 reported 1d in the future that it is Ready" in result.summary
+
+
+def tainted(name: str, *keys: str, effect: str = "NoSchedule", hours: float = 1, **metadata: Any) -> Node:
+    fine = {"Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False"}
+    return decoded(
+        Node,
+        name,
+        metadata={"creationTimestamp": ago(hours=hours)} | metadata,
+        spec={"taints": [{"key": key, "effect": effect} for key in keys]},
+        status={"conditions": [{"type": one, "status": value} for one, value in fine.items()]},
+    )
+
+
+@pytest.mark.parametrize(
+    "key", ["node.cilium.io/agent-not-ready", "ebs.csi.aws.com/agent-not-ready", "karpenter.sh/unregistered"]
+)
+def test_a_ready_node_whose_agents_have_not_started(key: str) -> None:
+    result = judge(node("node-0"), tainted("node-1", key))
+    assert (result.status, result.summary) == (Status.WARNING, f"Node node-1 takes no pods yet: taint {key}.")
+    assert judge(node("node-0"), tainted("node-1", key, hours=0.01)).status is Status.OK, "it starts"
+    assert judge(node("node-0"), tainted("node-1", key, effect="PreferNoSchedule")).status is Status.OK
+
+
+def test_a_taint_that_some_pods_tolerate_closes_no_node() -> None:
+    keys = "dedicated", "node-role.kubernetes.io/control-plane"
+    assert judge(*(tainted(f"node-{number}", *keys) for number in range(3))).status is Status.OK
+
+
+def test_a_node_that_is_never_gone() -> None:
+    leaving = tainted("node-1", deletionTimestamp=ago(hours=3))
+    result = judge(node("node-0"), leaving)
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        "Node node-1 is being deleted since 3 hours (grace 5m): a finalizer keeps it.",
+    )
+
+
+def test_where_every_node_is_closed_in_its_own_way_no_pod_can_be_placed() -> None:
+    nodes = [
+        node("node-0", cordoned=True),
+        tainted("node-1", "karpenter.sh/disrupted"),
+        tainted("node-2", "ToBeDeletedByClusterAutoscaler"),
+        tainted("node-3", deletionTimestamp=ago(minutes=1)),
+    ]
+    result = judge(*nodes)
+    assert result.status is Status.FAILED
+    assert result.summary.startswith(
+        "No node of 4 takes new pods: each is cordoned, being removed or not set up (node-0, "
+    )
+    assert judge(*nodes, node("node-4")).status is Status.WARNING
+
+
+def test_dns_that_no_service_leads_to() -> None:
+    template = {"metadata": {"labels": {"k8s-app": "kube-dns"}}}
+    coredns = decoded(Deployment, "kube-system/coredns", spec={"replicas": 2, "template": template})
+    (problem,) = judge_critical([coredns], [], [])
+    assert (problem.status, problem.summary) == (
+        Status.FAILED,
+        "Deployment kube-system/coredns runs the cluster's DNS, and no Service of kube-system has the label k8s-app=kube-dns.",
+    )
+    assert list(judge_critical([coredns], None, [])) == [], "Services may have been left out"
+
+
+def test_dns_on_another_port() -> None:
+    spec = {"ports": [{"name": "metrics", "port": 9153}]}
+    dns = decoded(Service, "kube-system/kube-dns", labels={"k8s-app": "kube-dns"}, spec=spec)
+    (problem,) = judge_critical([], [dns], [EndpointSlice("kube-system", "kube-dns", 2, ("metrics",))])
+    assert problem.summary == "Service kube-system/kube-dns, the cluster's DNS, has no port 53 (its ports: 9153)."

@@ -241,3 +241,26 @@ def test_a_quota_that_nobody_has_counted_is_unknown() -> None:
 def test_no_namespace_is_no_success() -> None:
     with pytest.raises(ProbeError, match="Every namespace is exempt"):
         judge_quotas([], [quota()], [limits()], [], QuotaOptions())
+
+
+def test_a_quota_in_which_nothing_starts() -> None:
+    result = judge([quota(HARD | {"limits.memory": "512Ki"}, HALF | {"limits.memory": "0"})])
+    assert result.status is Status.WARNING
+    assert (
+        "ResourceQuota shop/all allows only 512Ki of limits.memory, so no pod that needs it can be made."
+        in result.summary
+    )
+
+
+def test_a_default_above_what_the_quota_allows_in_all() -> None:
+    huge = limits(default={"cpu": "64", "memory": "64Mi"}, defaultRequest={"cpu": "16", "memory": "64Mi"})
+    result = judge([quota()], [huge])
+    assert result.status is Status.WARNING
+    assert result.summary == (
+        "LimitRange shop/defaults gives a container 16 of requests.cpu by default, more than ResourceQuota shop/all allows in all "
+        "(10)."
+    )
+    assert (
+        judge([quota(), quota({"requests.cpu": "1"}, {"requests.cpu": "0"}, scopes=["Terminating"])]).status
+        is Status.OK
+    )

@@ -292,3 +292,46 @@ def test_a_request_that_no_node_can_fulfil() -> None:
         "Pod shop/api requests 9 cpu for one pod, more than any node has (8).",
     )
     assert judge_requests([waiting], [], REQUIRED).status is Status.OK
+
+
+def test_a_limit_that_a_container_gets_by_a_resize_which_waits() -> None:
+    resources = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
+    spec = {"containers": [{"name": "main", "resources": resources}]}
+    has = {"name": "main", "ready": True, "resources": resources | {"limits": {"memory": "1Gi"}}}
+    for kind, reason in (("PodResizePending", "Deferred"), ("PodResizeInProgress", "Error")):
+        waits = {"type": kind, "status": "True", "reason": reason, "message": "Node is full."}
+        status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}, waits]}
+        found = [pod("shop/api", spec=spec, status=status | {"containerStatuses": [has]})]
+        result = judge_cpu_limits(found, REQUIRED)
+        assert (result.status, result.summary) == (
+            Status.FAILED,
+            "Container main of pod shop/api has no CPU limit until the resize is done that gives it one: Node is full.",
+        )
+        assert judge_cpu_limits(found, ADVISORY).status.is_ok
+        assert judge_memory_limits(found, NOW).status is Status.OK
+        assert judge_requests(found, [], REQUIRED).status is Status.OK
+
+
+def test_a_request_that_no_node_can_fulfil_as_a_whole() -> None:
+    nodes = [
+        decoded(Node, "cores", status={"allocatable": {"cpu": "64", "memory": "16Gi"}}),
+        decoded(Node, "memory", status={"allocatable": {"cpu": "8", "memory": "256Gi"}}),
+    ]
+    sized = {part: {"cpu": "32", "memory": "64Gi"} for part in FULL}
+    waiting = pod("shop/api", node="", spec={"containers": [container(resources=sized)]})
+    result = judge_requests([waiting], nodes, REQUIRED)
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        "Pod shop/api requests 32 CPU and 68.7 GB memory for one pod, and no node has both.",
+    )
+
+
+def test_what_the_runtime_of_a_pod_takes_counts() -> None:
+    large = decoded(Node, "large", status={"allocatable": {"cpu": "8", "memory": "16Gi"}})
+    sized = {part: {"cpu": "7", "memory": "1Gi"} for part in FULL}
+    spec = {"containers": [container(resources=sized)]}
+    assert judge_requests([pod("shop/api", node="", spec=spec)], [large], REQUIRED).status is Status.OK
+    kata = pod("shop/api", node="", spec=spec | {"overhead": {"cpu": "1500m", "memory": "160Mi"}})
+    assert (
+        "requests 8.5 cpu for one pod, more than any node has (8)." in judge_requests([kata], [large], REQUIRED).summary
+    )

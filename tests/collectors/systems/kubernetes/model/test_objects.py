@@ -86,6 +86,10 @@ def everything(namespace: str) -> list[Json]:
             namespace,
             spec={"targetRef": target, "updatePolicy": {"updateMode": "Off"}},
         ),
+        *(
+            manifest("admissionregistration.k8s.io/v1", f"{kind}WebhookConfiguration", "", webhooks=[])
+            for kind in ("Mutating", "Validating")
+        ),
         manifest(gateway, "GatewayClass", "", spec={"controllerName": "example.com/controller"}),
         manifest(gateway, "Gateway", namespace, spec={"gatewayClassName": "one"}),
         manifest(gateway, "HTTPRoute", namespace, spec={"parentRefs": [{"name": "one"}]}),
