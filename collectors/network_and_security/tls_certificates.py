@@ -141,8 +141,9 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         found += [await self._handshake(address) for _ in range(self.target.looks - 1)]
         for keys in found[0].other_keys:
             found += await self._with_keys(address, keys)
-        for keys in (*found[0].other_keys, certificates.Keys.EDDSA):  # a server may speak TLS 1.3 alone
-            found += await self._with_keys(address, keys, tls_1_3=True)
+        if any(one.tls_1_3 for one in found):  # and perhaps nothing else
+            for keys in (*found[0].other_keys, certificates.Keys.EDDSA):
+                found += await self._with_keys(address, keys, tls_1_3=True)
         eddsa = await self._first_flight(address, cipher_suites.ECDHE_ECDSA, EDDSA)
         if isinstance(eddsa, Flight) and eddsa.certificates:
             found.append(handshakes.read_certificates(eddsa.certificates, address))

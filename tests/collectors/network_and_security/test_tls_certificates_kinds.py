@@ -741,3 +741,33 @@ async def test_one_chain_of_two_is_incomplete(folder: Path, good: Issued) -> Non
         result = await look_at("chain_complete", port, folder)
     assert result.status is Status.FAILED
     assert "sends 1 certificate (RSA) from which no trusted root is reached" in result.summary
+
+
+async def test_weak_suites_of_tls_1_2_are_found_where_its_full_offer_is_refused(folder: Path, rsa_leaf: Issued) -> None:
+    """As on servers that take the first suite in their own order and fail over it."""
+    port = free_port()
+    suites = "ssl_ciphers ECDHE-RSA-AES128-GCM-SHA256:NULL-SHA256:@SECLEVEL=0;"
+    block = server_block(port, rsa_leaf.write(folder, "leaf"), extra=f"{MODERN} {suites}")
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hello = await reader.read(65536)
+        ids = 44 + hello[43]
+        offers_strong = b"\xc0\x2f" in hello[ids + 2 : ids + 2 + int.from_bytes(hello[ids : ids + 2], "big")]
+        if offers_strong and b"\x03\x04" not in hello[ids:]:
+            writer.write(bytes.fromhex("15030300020228"))  # handshake_failure
+            return
+        upstream, to_upstream = await asyncio.open_connection(LOOPBACK, port)
+        try:
+            to_upstream.write(hello)
+            while data := await upstream.read(65536):
+                writer.write(data)
+                await writer.drain()
+        finally:
+            to_upstream.transport.abort()
+
+    with nginx(block, port=port):
+        async with faults.serving(talk) as (_, front):
+            assert "Cipher is (NONE)" in await s_client(front, "-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256")
+            result = await look_at("strong_ciphers_configured", front, folder)
+    assert result.status is Status.FAILED, result.summary
+    assert "NULL encryption (TLS_RSA_WITH_NULL_SHA256)" in result.summary

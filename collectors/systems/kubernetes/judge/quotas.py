@@ -236,6 +236,9 @@ def _use_problems(quota: ResourceQuota, shares: dict[str, float], options: Quota
                 f"ResourceQuota {quota.path} allows {much} {resource}{' at all' if much == 'no' else ''}, so no pod that needs it "
                 "can be made."
             )
+    of_all = not quota.spec.scopes and not quota.spec.scope_selector  # with a scope, 0 forbids pods of one sort
+    if of_all and any(parse_quantity(quota.status.hard.get(resource, 1)) == 0 for resource in ("pods", "count/pods")):
+        yield warning(f"ResourceQuota {quota.path} allows no pods at all, so none can be made.")
     for resource, share in shares.items():
         few = _is_count(resource) and parse_quantity(quota.status.hard[resource]) < _FEW
         if share >= options.quota_warn and not (few and share <= 1):

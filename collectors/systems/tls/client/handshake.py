@@ -122,7 +122,8 @@ async def handshake(
         # An alert about a missing client certificate comes after the server's own: what it showed counts.
         if not connection.get_peer_cert_chain():
             raise _broken_off(address, error) from None
-    return Served(_certificates(connection, address), connection.get_app_data() or b"")
+    spoke_1_3 = connection.get_protocol_version() == SSL.TLS1_3_VERSION
+    return Served(_certificates(connection, address), connection.get_app_data() or b"", spoke_1_3)
 
 
 async def _shake_hands(

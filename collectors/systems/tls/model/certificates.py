@@ -71,10 +71,12 @@ def kind_of_key(certificate: x509.Certificate) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What one handshake showed: the certificates as sent, the server's own first, and the stapled OCSP response (DER)."""
+    """What one handshake showed: the certificates as sent, the server's own first, the stapled OCSP response (DER), and whether the
+    server spoke TLS 1.3."""
 
     sent: tuple[x509.Certificate, ...]
     staple: bytes
+    tls_1_3: bool = False
 
     @property
     def leaf(self) -> x509.Certificate:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import ValidationError
 
@@ -15,7 +16,13 @@ from collectors.systems.kubernetes.judge.autoscalers import (
     judge_vpas,
     vpa_helpers,
 )
-from collectors.systems.kubernetes.model.objects import Deployment, HorizontalPodAutoscaler, VerticalPodAutoscaler
+from collectors.systems.kubernetes.model.objects import (
+    CronJob,
+    Deployment,
+    HorizontalPodAutoscaler,
+    VerticalPodAutoscaler,
+)
+from collectors.systems.kubernetes.model.workloads import planned_pods
 from exporter.verdict import ProbeError, Result, Status
 from tests.collectors.systems.kubernetes.objects import NOW, ago, decoded, pod
 
@@ -434,3 +441,47 @@ def test_two_that_size_one_workload() -> None:
         Status.WARNING,
         "Deployment shop/api is sized by 2 VerticalPodAutoscalers (wanted 1): only one of them counts.",
     )
+
+
+def test_keda_keeps_a_workload_at_zero() -> None:
+    at_zero = {"conditions": conditions("ScalingDisabled", AbleToScale="True", ScalingActive="False")}
+    made = decoded(
+        HorizontalPodAutoscaler,
+        "shop/keda-hpa-api",
+        metadata={"ownerReferences": [{"kind": "ScaledObject", "name": "api", "controller": True}]},
+        spec={
+            "scaleTargetRef": {"kind": "Deployment", "name": "api"},
+            "minReplicas": 1,
+            "maxReplicas": 6,
+            "metrics": [{"type": "External", "external": {"metric": {"name": "queue"}}}],
+        },
+        status=at_zero,
+    )
+    assert judge(made).status is Status.OK
+    assert judge_hpa_thresholds([made], HpaOptions()).status is Status.OK
+    by_hand = msgspec.structs.replace(made, metadata=msgspec.structs.replace(made.metadata, owner_references=()))
+    assert judge(by_hand).status is Status.FAILED, "one replica is too few, and nobody brings the others back"
+    assert judge_hpa_thresholds([by_hand], HpaOptions()).status is Status.WARNING
+
+
+def nightly(**requests: str) -> CronJob:
+    container = {"name": "main", "resources": {"requests": requests}}
+    template = {"spec": {"containers": [container]}}
+    return decoded(CronJob, "shop/nightly", spec={"jobTemplate": {"spec": {"template": template}}})
+
+
+@pytest.mark.parametrize(
+    ("requests", "told"),
+    [
+        ({"cpu": "10", "memory": "64Mi"}, ""),
+        ({"memory": "64Mi"}, ""),
+        ({"cpu": "10"}, "No memory is requested for container main of CronJob shop/nightly."),
+    ],
+)
+def test_a_cron_job_between_runs_that_is_sized_by_memory_alone(requests: dict[str, str], told: str) -> None:
+    bounds = {"containerName": "main", "lowerBound": {"memory": "32Mi"}, "upperBound": {"memory": "128Mi"}}
+    status = {"recommendation": {"containerRecommendations": [bounds]}}
+    sized = vpa(status, path="shop/nightly", targetRef={"kind": "CronJob", "name": "nightly"})
+    result = judge_vpa_bounds([sized], planned_pods([nightly(**requests)], [], []))
+    assert result.status is (Status.WARNING if told else Status.OK), result.summary
+    assert result.summary == (told or "Requests of 1 pod are within what is recommended.")

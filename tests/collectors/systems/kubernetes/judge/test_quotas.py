@@ -219,7 +219,19 @@ def test_few_objects_may_all_be_in_use(resource: str, hard: str, used: str, stat
 
 
 def test_a_quota_of_nothing_cannot_be_used_up() -> None:
-    assert judge([quota(HARD | {"pods": "0"}, HALF | {"pods": "0"})]).status is Status.OK
+    forbidden = {"services.nodeports": "0"}
+    assert judge([quota(HARD | forbidden, HALF | forbidden)]).status is Status.OK
+
+
+@pytest.mark.parametrize("resource", ["pods", "count/pods"])
+def test_a_quota_that_allows_no_pod(resource: str) -> None:
+    result = judge([quota(HARD | {resource: "0"}, HALF | {resource: "0"})])
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        "ResourceQuota shop/all allows no pods at all, so none can be made.",
+    )
+    idle = quota({resource: "0"}, {resource: "0"}, path="shop/no-best-effort", scopes=["BestEffort"])
+    assert judge([quota(), idle]).status is Status.OK
 
 
 def test_a_quota_that_allows_no_cpu_at_all() -> None:
@@ -264,3 +276,12 @@ def test_a_default_above_what_the_quota_allows_in_all() -> None:
         judge([quota(), quota({"requests.cpu": "1"}, {"requests.cpu": "0"}, scopes=["Terminating"])]).status
         is Status.OK
     )
+
+
+def test_a_limit_range_needs_no_cpu_default_where_cpu_limits_are_left_out_on_purpose() -> None:
+    without = limits(default={"memory": "64Mi"}, defaultRequest=BOTH)
+    requests_only = quota(
+        {"requests.cpu": "10", "requests.memory": "20Gi"}, {"requests.cpu": "0", "requests.memory": "0"}
+    )
+    assert judge([requests_only], [without], cpu_limit_policy=CpuLimitPolicy.ADVISORY).status is Status.OK
+    assert "gives containers no default cpu." in judge([requests_only], [without]).summary
