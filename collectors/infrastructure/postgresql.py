@@ -77,12 +77,13 @@ from collectors.systems.postgresql.model.instance import (
     Standby,
     Wal,
     Written,
+    heard,
 )
 from collectors.systems.postgresql.model.options import ClusterLimits, Pool
 from collectors.systems.postgresql.model.patroni import PatroniCluster
 from collectors.systems.postgresql.model.pgbackrest import PgBackRest, Stanza
 from collectors.systems.postgresql.model.pgbouncer import Pooler
-from collectors.systems.prometheus.check.scrape import judge_scrape
+from collectors.systems.prometheus.check.scrape import judge_movement, judge_scrape
 from collectors.systems.prometheus.check.volumes import measure_space
 from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.prometheus.judge.volumes import judge_space
@@ -97,6 +98,7 @@ from exporter.words import counted
 
 _MONITOR = "a role that is a member of pg_monitor"
 _HISTORY = 1440
+_COMMITS = "pg_stat_database_xact_commit"
 _KNOCK_EVERY = 3600.0
 
 
@@ -105,7 +107,7 @@ class PostgresScrape(Scrape):
 
     job: str = Field("postgres", description="Job that scrapes the exporter.")
     health: str = Field("pg_up", description="Metric that is 1 while the exporter reaches PostgreSQL.")
-    series: str = Field("pg_stat_database_xact_commit", description="Metric that exists only while the server works.")
+    series: str = Field(_COMMITS, description="Metric that exists only while the server works.")
 
 
 class InstanceVolume(Volume):
@@ -215,7 +217,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def senders(self) -> list[Sender]:
         """Who receives WAL from the primary. Asked after where it writes, which is then no further than it was."""
         await self.wal()
-        return await (await self.primary()).senders()
+        memory: dict[int, tuple[float | None, float]] = self.context.memory.setdefault("replies", {})
+        return heard(await (await self.primary()).senders(), memory, time.monotonic())
 
     async def written(self) -> Written:
         """What the primary had written when: at its last checkpoint, and in earlier runs."""
@@ -472,7 +475,10 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def _instance_has_room(self, session: Session) -> Result:
         connections, bounds = await session.connections(), await session.connection_limits()
         where, pending = session.instance.where, await session.pending(CONNECTIONS)
-        return worst(judge_connections(where, connections, bounds, self.target), *pending_problems(where, pending))
+        return worst(
+            judge_connections(where, connections, bounds, self.target, self.target.app_roles),
+            *pending_problems(where, pending),
+        )
 
     async def _read_poolers(self, console: SecretStr) -> list[Pooler]:
         """What the PgBouncers report; what `*` would open is asked for now and then, and remembered."""
@@ -584,9 +590,9 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def metrics_collected(self) -> Result:
         """Dashboards and alerts of the database are blind without them.
 
-        Every exporter is scraped (`up`), reaches PostgreSQL (`pg_up`; `up` stays 1 while it cannot), gives fresh figures, and they
-        are of these very instances: port, start of statistics and counts agree with what each instance reports itself. The
-        exporter's role sees all of them: without pg_monitor it gets empty rows, and fewer sessions than there are.
+        Every exporter is scraped (`up`), reaches PostgreSQL (`pg_up`; `up` stays 1 while it cannot), gives fresh figures that
+        change, and they are of these very instances: port, start of statistics and counts agree with what each instance reports
+        itself. The exporter's role sees all of them: without pg_monitor it gets empty rows, and fewer sessions than there are.
         pg_stat_statements is preloaded, installed in the database of the connection string, counts there for every role, and can
         be queried.
 
@@ -595,8 +601,10 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         return await worst_of(self._scraped(), self._exporters_match(), self._statements_counted())
 
     async def _scraped(self) -> Result:
-        return await judge_scrape(
-            self.client(Prometheus), self.target.metrics, instances=len(parse_dsn(self.target.dsn))
+        prometheus, scrape = self.client(Prometheus), self.target.metrics
+        return await worst_of(
+            judge_scrape(prometheus, scrape, instances=len(parse_dsn(self.target.dsn))),
+            judge_movement(prometheus, scrape, _COMMITS),  # each scrape is a transaction
         )
 
     async def _exporters_match(self) -> Result:

@@ -17,7 +17,7 @@ from collectors.shared import stores
 from collectors.shared.host_port import HostPort
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
-from collectors.systems.prometheus.check.scrape import judge_scrape
+from collectors.systems.prometheus.check.scrape import judge_movement, judge_scrape
 from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.prometheus.model.promql import selector
 from collectors.systems.prometheus.model.scrape import Scrape
@@ -67,6 +67,7 @@ class Deployment(StrEnum):
     CLUSTER = "cluster"
 
 
+_UPTIME = "redis_uptime_in_seconds"
 _METRIC = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
 
 
@@ -75,7 +76,7 @@ class RedisScrape(Scrape):
 
     job: str = Field("redis", description="Job that scrapes redis_exporter.")
     health: str = Field("redis_up", description="Metric that is 1 while the exporter reaches its Redis.")
-    series: str = Field("redis_uptime_in_seconds", description="Metric that only a working Redis gives.")
+    series: str = Field(_UPTIME, description="Metric that only a working Redis gives.")
     identity: str = Field(
         "redis_instance_info", pattern=_METRIC, description="Metric whose label run_id shows which node is scraped."
     )
@@ -410,13 +411,14 @@ On every Sentinel:
 
         Prometheus is asked for redis_exporter: one instance for each node is scraped, reaches its Redis (`redis_up` is 1, which
         `up` says nothing about), and has a sample of it that is fresh. Each node is the one that an exporter reports: they are
-        matched by `run_id`, as two exporters may scrape the same node.
+        matched by `run_id`, as two exporters may scrape the same node. Its figures change: an exporter, or a cache before it, may
+        go on giving the last ones.
 
         How to fix it: see Prometheus's targets page, and the exporter's log for why it cannot reach its Redis.
         """
         scrape, prometheus = self.target.scrape, self.client(Prometheus)
         scraped = judge_scrape(prometheus, scrape, instances=len(await self.nodes()))
-        return await worst_of(scraped, self._matched(prometheus))
+        return await worst_of(scraped, self._matched(prometheus), judge_movement(prometheus, scrape, _UPTIME))
 
     async def _matched(self, prometheus: Prometheus) -> Result:
         scrape, nodes = self.target.scrape, await self.nodes()

@@ -41,6 +41,7 @@ __all__ = [
     "children",
     "clients_used",
     "cluster_nodes",
+    "connections",
     "counted_memory",
     "databases",
     "doors",
@@ -544,9 +545,15 @@ def _continues(before: Traffic, now: Traffic) -> bool:
     )
 
 
+def connections(node: Answers) -> tuple[int, int]:
+    """How many connections count against maxclients, and how many of those are replicas and the cluster's own links."""
+    peers = sum(node.number(name) for name in ("connected_slaves", "cluster_connections") if name in node.info)
+    return node.number("connected_clients") + peers, peers
+
+
 def clients_used(node: Answers) -> float:
     """Share of maxclients in use."""
-    return node.number("connected_clients") / max(1, node.number("maxclients"))
+    return connections(node)[0] / max(1, node.number("maxclients"))
 
 
 def doors(node: Look, usual: int | None) -> set[NodeAddress]:

@@ -23,7 +23,7 @@ from collectors.systems.postgresql.judge.replication import judge_slots
 from collectors.systems.postgresql.model.instance import Slot
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
-from exporter.verdict import Reason, Status
+from exporter.verdict import Reason, Result, Status
 from tests.collectors.evidence import attested
 from tests.collectors.infrastructure.test_postgresql import alone, look, pgbackrest, see
 from tests.collectors.infrastructure.test_postgresql_states import (
@@ -493,6 +493,41 @@ async def test_a_database_that_loses_rows_of_damaged_pages(pair: Cluster) -> Non
         assert pair.primary.query(f"SHOW {name}", "orders") == [("on",)]
         result = await see(pair.primary.dsn(), "pods_healthy")
     told(result, "warning", f"replaces damaged pages by empty ones ({name} is true for database orders)")
+
+
+async def test_a_standby_that_is_gone_without_a_word(pair: Cluster) -> None:
+    """A cable was pulled: nothing ends the connection, and the idle primary goes on showing that the standby streams."""
+    streaming = (
+        "SELECT client_port FROM pg_stat_replication WHERE application_name = 'standby' AND replay_lsn IS NOT NULL"
+    )
+    direct = pair.primary.query(streaming)
+    assert len(direct) == 1
+    async with Proxy(LOOPBACK, pair.primary.port) as network:
+        host, port = network.address
+        through = f"host={host} port={port} user=postgres application_name=standby"
+        with pair.primary.setting(wal_sender_timeout="0"), pair.standby.setting(primary_conninfo=through):
+            await eventually(lambda: network.open == 1, "the standby to come by the network", 60)
+            await eventually(lambda: pair.primary.query(streaming) not in ([], direct), "the standby to stream", 60)
+            network.pause()
+            context = make_context()
+
+            async def seen() -> Result:
+                options = {"max_lag": "2s", "context": context}
+                return await see(pair.primary.dsn(), "replication_operational", **options)
+
+            try:
+                result = await until(seen, words="has not replied for")
+                assert len(pair.primary.query(streaming)) == 1
+            finally:
+                network.cut()
+    pair.caught_up()
+    told(
+        result,
+        "failed",
+        "0 standbys stream from the primary (wanted 1)",
+        "Standby standby (127.0.0.1) has not replied for ",
+    )
+    told(result, "failed", "(limit 4s): the primary keeps a connection that is dead (wal_sender_timeout).")
 
 
 async def test_a_primary_that_takes_no_more_standbys() -> None:

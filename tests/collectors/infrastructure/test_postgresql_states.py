@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import psutil
 import psycopg
@@ -21,7 +22,7 @@ from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from exporter.verdict import Result, Status
 from tests.collectors.evidence import attested
 from tests.collectors.infrastructure.test_postgresql import alone, look, pgbackrest, see
-from tests.servers.exporters import postgres_exporter
+from tests.servers.exporters import Exporter, Exposition, postgres_exporter
 from tests.servers.patroni import Patroni
 from tests.servers.pgbackrest import Repository
 from tests.servers.pgbouncer import APPLICATION, PgBouncer
@@ -769,16 +770,38 @@ async def test_an_exporter_of_another_cluster(pair: Cluster, tmp_path: Path) -> 
         postgres_exporter(
             tmp_path, f"postgresql://postgres@{LOOPBACK}:{other.port}/orders?sslmode=disable", release=NEW
         ) as wrong,
+        Exposition(_page(wrong)) as frozen,
         Prometheus(
-            tmp_path, release=NEW, scrapes=[scrape("postgres", wrong.port, scrape_interval="2s", scrape_timeout="2s")]
+            tmp_path,
+            release=NEW,
+            scrapes=[
+                scrape("postgres", wrong.port, scrape_interval="2s", scrape_timeout="2s"),
+                scrape("cached", frozen.port),
+            ],
         ) as server,
     ):
-        server.wait_for("pg_stat_database_xact_commit and on() pg_up == 1")
+        server.wait_for("pg_stat_database_xact_commit and on() pg_up{job='postgres'} == 1")
+        server.wait_for("pg_stat_database_xact_commit{job='cached'} offset 6s")
         async with context_of({PrometheusClient: server.url}) as context:
             result = await see(pair.primary.dsn(), "metrics_collected", context=context)
             right = await see(other.dsn(), "metrics_collected", context=context)
+            old = await see(
+                other.dsn(), "metrics_collected", context=context, metrics={"job": "cached", "stale_after": "10s"}
+            )
     told(result, "failed", f"exporter {LOOPBACK}:{wrong.port} reports is not of ", "it scrapes another server")
     told(right, "ok")
+    told(old, "failed", f"What {LOOPBACK}:{frozen.port} reports has not changed for at least 5s")
+
+
+def _page(exporter: Exporter) -> str:
+    """What an exporter gives, once it has figures of a database."""
+
+    def read() -> str:
+        with urlopen(f"{exporter.url}/metrics", timeout=10) as page:
+            text: str = page.read().decode()
+        return text if "pg_stat_database_xact_commit{" in text else ""
+
+    return wait_until(read, "the exporter to have figures")
 
 
 # Storage
@@ -952,6 +975,71 @@ async def test_a_promoted_copy_that_archives_into_the_same_stanza(tmp_path: Path
         "PostgreSQL believes WAL segment 00000001",
         "to be archived, but the repository ends at 00000001",
     )
+
+
+def restored(repository: Repository, instance: Postgres, table: str) -> bool:
+    """Whether a restore from the repository, up to the newest WAL, brings back a table."""
+    copy = Postgres(instance.programs, instance.directory, "restored")
+    copy.data.mkdir(mode=0o700)
+    if user := unprivileged():
+        shutil.chown(copy.data, user)
+    repository.run("restore", f"--pg1-path={copy.data}", "--archive-mode=off")
+    try:
+        with copy:
+            wait_until(lambda: copy.query("SELECT NOT pg_is_in_recovery()") == [(True,)], "the end of recovery", 60)
+            return copy.query(f"SELECT to_regclass('{table}') IS NOT NULL") == [(True,)]
+    finally:
+        shutil.rmtree(copy.data)
+
+
+async def test_wal_after_a_failover_is_of_the_timelines_that_the_primary_descends_from(tmp_path: Path) -> None:
+    with archived() as (old, repository), old.standby("new") as new:
+        archive(old)
+        wait_until(
+            lambda: old.query("SELECT 1 FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()"),
+            "the standby",
+        )
+        old.stop()
+        repository.configure(new)
+        new.query("SELECT pg_promote()")
+        wait_until(lambda: new.query("SELECT NOT pg_is_in_recovery()") == [(True,)], "the standby to be promoted")
+        new.query("CREATE TABLE since AS SELECT 1")
+        segments = [archive(new) for _ in range(3)]
+        assert segments[-1].startswith("00000002")
+        told(await backed(new, repository, tmp_path), "ok", f"The repository holds WAL up to {segments[-1]}")
+        assert restored(repository, new, "since")
+        (history,) = repository.path.rglob("00000002.history")
+        with aside(history, history.with_name("elsewhere")):
+            assert not restored(repository, new, "since")
+            told(
+                await backed(new, repository, tmp_path),
+                "failed",
+                "The repository lacks 00000002.history: after backup ",
+                " on timeline 1 nothing of timeline 2 can be restored.",
+            )
+        (second,) = repository.path.rglob(f"{segments[1]}-*")
+        with aside(
+            second, second.parent.with_name("0000000100000000") / second.name.replace("00000002", "00000001", 1)
+        ):
+            assert segments[1] not in held(repository)
+            assert segments[1].replace("00000002", "00000001", 1) in held(repository)
+            told(
+                await backed(new, repository, tmp_path),
+                "failed",
+                "The repository lacks 1 WAL segment after backup ",
+                f"the first {segments[1]}: nothing later can be restored.",
+            )
+        told(await backed(new, repository, tmp_path), "ok")
+
+
+@contextmanager
+def aside(file: Path, to: Path) -> Iterator[None]:
+    """Have a file somewhere else for a while."""
+    file.rename(to)
+    try:
+        yield
+    finally:
+        to.rename(file)
 
 
 # Failover

@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import redis
@@ -26,7 +27,7 @@ from tests.collectors.infrastructure.test_redis import (
     see_twice,
     trusting,
 )
-from tests.servers.exporters import redis_exporter
+from tests.servers.exporters import Exposition, redis_exporter
 from tests.servers.faults import Proxy, mute, refused, serving
 from tests.servers.process import LOOPBACK, free_port, wait_until
 from tests.servers.prometheus import Prometheus, scrape
@@ -628,6 +629,28 @@ async def test_two_exporters_that_scrape_one_node_count_as_one(tmp_path: Path) -
             assert f"{replica.address} has just started and is in no redis_instance_info yet" in fresh.summary
 
 
+async def test_an_exporter_that_repeats_old_figures(start_redis: Start, tmp_path: Path) -> None:
+    """The exporter is up, names the very node, and each sample is fresh: it is the page of a cache."""
+    node = start_redis(*HEALTHY)
+    with ExitStack() as stack:
+        exporter = stack.enter_context(redis_exporter(tmp_path, f"redis://{node.address}"))
+        with urlopen(f"{exporter.url}/metrics", timeout=10) as page:
+            frozen = stack.enter_context(Exposition(page.read().decode()))
+        server = stack.enter_context(Prometheus(tmp_path, scrapes=[scrape("redis", frozen.port)]))
+        async with context_of({PrometheusClient: server.url}) as context:
+            server.wait_for("redis_uptime_in_seconds offset 6s")
+            options = {"context": context, "scrape": {"stale_after": "10s"}}
+            result = await see("metrics_collected", node, **options)
+            usual = await see("metrics_collected", node, context=context)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.STALE)
+    assert (
+        f"What 127.0.0.1:{frozen.port} reports has not changed for at least 5s (redis_uptime_in_seconds)"
+        in result.summary
+    )
+    assert usual.status is Status.OK
+    assert "Whether redis_uptime_in_seconds changes is not known yet." in usual.summary
+
+
 # A master that is gone has to be noticed
 
 
@@ -698,6 +721,27 @@ async def test_a_failover_that_waits_for_ever_holds_back_writes(tmp_path: Path, 
     )
 
 
+@pytest.mark.parametrize("release", [NEW, VALKEY])
+async def test_a_shutdown_that_waits_for_replicas_holds_back_writes(tmp_path: Path, release: str) -> None:
+    with replication(tmp_path, *HEALTHY, "--shutdown-timeout", "600", release=release) as (master, replica):
+        replica.pause()
+        try:
+            master.command("SET", "checklist:canary", "1")  # which the replica does not get
+            with socket.create_connection((LOOPBACK, master.port)) as client, master.client() as writer:
+                client.sendall(b"SHUTDOWN\r\n")
+                wait_until(lambda: "shutdown_in_milliseconds" in master.command("INFO"), "the shutdown to wait")
+                writer.connection_pool.connection_kwargs["socket_timeout"] = 1
+                with pytest.raises(redis.TimeoutError):
+                    writer.set("checklist:canary", "2")
+                assert master.command("PING")
+                result = await see("pods_healthy", master, mode="replication", min_replicas=1)
+                master.command("SHUTDOWN", "ABORT")
+        finally:
+            replica.resume()
+    assert (result.status, result.reason) == (Status.FAILED, Reason.DOWN)
+    assert f"{master.address} is shutting down and lets its clients wait for " in result.summary
+
+
 async def test_a_replica_that_is_far_behind(tmp_path: Path) -> None:
     with replication(tmp_path, "--client-output-buffer-limit", "replica 0 0 0") as (master, replica):
         options = {"mode": "replication", "min_replicas": 1, "max_lag_bytes": "1MB"}
@@ -761,6 +805,45 @@ async def test_connections_that_are_closed_for_the_memory_they_take(start_redis:
     assert f"{node.address} closed " in result.summary
     assert closed
     assert "within 1m, as their buffers grew too large (maxmemory-clients, " in result.summary
+
+
+def refused_after(node: Node) -> tuple[int, str]:
+    """How many more clients a node takes, and what it answers the next."""
+    with ExitStack() as stack:
+        for taken in range(20):
+            client = stack.enter_context(socket.create_connection((LOOPBACK, node.port)))
+            client.settimeout(10)
+            client.sendall(b"PING\r\n")
+            if (answer := client.recv(100)).startswith(b"-"):
+                return taken, answer.decode()
+    return 20, ""
+
+
+@pytest.mark.parametrize("release", [OLD, NEW])
+async def test_replicas_count_against_maxclients(tmp_path: Path, release: str) -> None:
+    with replication(tmp_path, *HEALTHY, replicas=2, release=release) as nodes:
+        nodes[0].command("CONFIG", "SET", "maxclients", 5)
+        wait_until(lambda: nodes[0].info("connected_clients") == 1, "no other client")
+        options: dict[str, Any] = {"mode": "replication", "clients_warn": 0.5, "items": ["connection_pool_optimized"]}
+        seen = (await see_twice(*nodes, **options))["connection_pool_optimized"]
+        assert refused_after(nodes[0]) == (3, "-ERR max number of clients reached\r\n")
+    assert seen.status is Status.WARNING
+    assert seen.summary == (
+        f"{nodes[0].address} has 3 of 5 clients, 2 of them replicas and connections of the cluster (limit 50%)."
+    )
+
+
+async def test_links_of_a_cluster_count_against_maxclients(tmp_path: Path) -> None:
+    with cluster(tmp_path, *HEALTHY, node_timeout=NEVER) as nodes:
+        nodes[0].command("CONFIG", "SET", "maxclients", 20)
+        options: dict[str, Any] = {"mode": "cluster", "clients_warn": 0.5, "items": ["connection_pool_optimized"]}
+        seen = (await see_twice(nodes[0], **options))["connection_pool_optimized"]
+        taken, answer = refused_after(nodes[0])
+    assert taken < 10
+    assert answer.startswith("-ERR max number of clients + cluster connections reached")
+    assert seen.status is Status.WARNING
+    assert f"{nodes[0].address} has 1" in seen.summary
+    assert " of 20 clients, 1" in seen.summary
 
 
 # Certificates

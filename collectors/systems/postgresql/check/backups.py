@@ -9,7 +9,13 @@ from pydantic import SecretStr
 
 from collectors.shared.verdicts import worst_of
 from collectors.systems.postgresql.client.instances import Instances
-from collectors.systems.postgresql.client.pgbackrest import read_folder, read_labels, read_segments, read_stanza
+from collectors.systems.postgresql.client.pgbackrest import (
+    read_folder,
+    read_history,
+    read_labels,
+    read_segments,
+    read_stanza,
+)
 from collectors.systems.postgresql.judge.backups import (
     archive_of,
     file_problems,
@@ -25,6 +31,7 @@ from collectors.systems.postgresql.model.instance import Archiver
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import Archive, Backup, PgBackRest, Segments, Stanza
 from collectors.systems.postgresql.model.recovery_point import WalState
+from collectors.systems.postgresql.model.segments import Lineage
 from exporter.verdict import Reason, Result, unknown, worst
 
 __all__ = ["Primary", "ask_position", "ask_primary", "see_backups", "see_recovery_point", "see_retained", "see_wal"]
@@ -85,8 +92,8 @@ async def see_wal(cluster: str, archiver: Archiver, stanza: Stanza, settings: Pg
 
 async def _wal(stanza: Stanza, backup: Backup, archiver: Archiver, settings: PgBackRest, repository: str) -> Result:
     archive = archive_of(stanza, backup)
-    segments = await _segments(settings, archive, archiver)
-    held = judge_archive(archive, segments, backup, archiver, stanza.name, repository)
+    segments, lineage = await _segments(settings, archive, backup, archiver)
+    held = judge_archive(archive, segments, backup, archiver, stanza.name, repository, lineage)
     folders = {label: await read_folder(settings, backup, label) for label in (backup.label, *(backup.reference or ()))}
     return worst(held, *file_problems(backup, folders, repository))
 
@@ -110,10 +117,23 @@ async def see_retained(
     return worst(retained, *problems)
 
 
-async def _segments(settings: PgBackRest, archive: Archive | None, archiver: Archiver) -> Segments:
+async def _segments(
+    settings: PgBackRest, archive: Archive | None, backup: Backup, archiver: Archiver
+) -> tuple[Segments, Lineage | None]:
+    """What a repository holds of the WAL from a backup to the primary's timeline, and how that descends from the backup's.
+
+    Where its history is not there, the lineage is None, and the segments are those of all timelines.
+    """
     if archive is None:
-        return Segments(frozenset(), {})
-    return await read_segments(settings, archive, archiver.segment_size)
+        return Segments(frozenset(), {}), None
+    segments = await read_segments(settings, archive, archiver.segment_size)
+    if backup.timeline == archiver.timeline:
+        lineage = Lineage(archiver.timeline)
+    elif backup.timeline is not None and archiver.timeline in segments.histories:
+        lineage = await read_history(settings, archive, archiver.timeline)
+    else:
+        return segments, None
+    return segments.along(lineage, archiver.segment_size), lineage
 
 
 async def see_recovery_point(
@@ -130,8 +150,8 @@ async def see_recovery_point(
     if backup is None:
         return restorable
     archive = archive_of(stanza, backup)
-    segments = await _segments(settings, archive, archiver)
+    segments, lineage = await _segments(settings, archive, backup, archiver)
     point = judge_recovery_point(wal, archiver, segments.whole, backup, at_most, store)
     if archiver.archive_mode == "off":
         return worst(point, restorable)
-    return worst(point, judge_archive(archive, segments, backup, archiver, stanza.name), restorable)
+    return worst(point, judge_archive(archive, segments, backup, archiver, stanza.name, lineage=lineage), restorable)

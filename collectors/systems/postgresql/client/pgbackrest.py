@@ -6,9 +6,10 @@ import msgspec
 
 from collectors.shared.processes import output_of
 from collectors.systems.postgresql.model.pgbackrest import Archive, Backup, PgBackRest, Segments, Stanza, Stored
+from collectors.systems.postgresql.model.segments import Lineage
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["read_folder", "read_labels", "read_segments", "read_stanza"]
+__all__ = ["read_folder", "read_history", "read_labels", "read_segments", "read_stanza"]
 
 _LARGEST = 64 * 2**20
 
@@ -35,6 +36,16 @@ async def read_segments(settings: PgBackRest, archive: Archive, size: int) -> Se
     """
     path = f"archive/{settings.stanza}/{archive.id}"
     return Segments.of(await _list(settings, path, archive.database.repo_key, "--recurse"), size)
+
+
+async def read_history(settings: PgBackRest, archive: Archive, timeline: int) -> Lineage:
+    """The timelines that one descends from, by the history file of it that a repository holds.
+
+    Raises ProbeError when pgBackRest cannot be run.
+    """
+    path = f"archive/{settings.stanza}/{archive.id}/{timeline:08X}.history"
+    argv = _command(settings, "repo-get", f"--repo={archive.database.repo_key}", path)
+    return Lineage.read(timeline, (await output_of(argv, timeout=settings.timeout)).decode("utf-8", "replace"))
 
 
 async def read_folder(settings: PgBackRest, backup: Backup, label: str) -> frozenset[str]:

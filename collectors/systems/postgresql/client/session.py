@@ -139,7 +139,8 @@ class Session:
                       r.replay_lsn IS NOT NULL AND coalesce(s.slot_type, 'physical') = 'physical' AS follows,
                       (r.flush_lsn - '0/0')::int8 AS flushed, (r.replay_lsn - '0/0')::int8 AS replayed,
                       extract(epoch FROM r.flush_lag)::float8 AS flush_lag,
-                      extract(epoch FROM r.replay_lag)::float8 AS replay_lag, s.slot_name::text AS slot
+                      extract(epoch FROM r.replay_lag)::float8 AS replay_lag, s.slot_name::text AS slot,
+                      r.pid AS process, extract(epoch FROM r.reply_time)::float8 AS replied
                FROM pg_stat_replication r LEFT JOIN pg_replication_slots s ON s.active_pid = r.pid ORDER BY 1, r.pid""",
         )
 

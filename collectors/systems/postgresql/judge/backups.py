@@ -12,7 +12,7 @@ from collectors.shared.verdicts import collected, verdict
 from collectors.systems.postgresql.model.instance import Archiver
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import Archive, Backup, RepositorySchedule, Segments, Stanza
-from collectors.systems.postgresql.model.segments import segment_name, segment_number
+from collectors.systems.postgresql.model.segments import Lineage, segment_name, segment_number
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_length, format_size, listed
@@ -237,19 +237,44 @@ def judge_archive(
     archiver: Archiver,
     stanza: str,
     repository: str = "the repository",
+    lineage: Lineage | None = None,
 ) -> Result:
     """Whether a repository holds all WAL from the start of a backup up to what PostgreSQL believes to be archived.
 
-    `segments` have to be listed after `archiver` was asked; `repository` is its name in a sentence.
+    `segments` have to be listed after `archiver` was asked; `repository` is its name in a sentence; `lineage` leads from the
+    backup's timeline to the primary's, where the repository holds its history.
     """
     ours = sorted(name for name in (*segments.whole, *segments.cut) if int(name[:8], 16) <= archiver.timeline)
     name = repository[0].upper() + repository[1:]
     good = ok(f"{name} holds WAL up to {ours[-1]}." if ours else f"{name} holds WAL.")
     problems = (
+        *_lineage_problems(lineage, backup, archiver, repository),
         *_cut_problems(segments, backup, archiver, repository),
-        *_archive_problems(archive, ours, backup, archiver, stanza, repository),
+        *_archive_problems(archive, ours, backup, archiver, stanza, repository, lineage),
     )
     return verdict(problems, good)
+
+
+def _lineage_problems(lineage: Lineage | None, backup: Backup, archiver: Archiver, repository: str) -> Iterator[Result]:
+    """Whether a restore finds its way from the timeline of a backup to the primary's, by the history file of that."""
+    now, then = archiver.timeline, backup.timeline
+    if then is None or then == now:
+        return
+    if lineage is None:
+        if (archiver.last_archived_wal or "").startswith(f"{now:08X}"):  # the history is archived before any segment
+            yield failed(
+                f"{repository[0].upper()}{repository[1:]} lacks {now:08X}.history: after backup {backup.label} on timeline {then} "
+                f"nothing of timeline {now} can be restored.",
+                reason=Reason.MISSING,
+            )
+        return
+    size, stop = archiver.segment_size, backup.archive.stop or ""
+    ends = {fork.timeline: fork.position for fork in lineage.forks}
+    if then not in ends or (stop and segment_number(stop, size) > ends[then] // size):
+        yield failed(
+            f"Backup {backup.label} is of a copy: timeline {now} does not descend from what timeline {then} held by then.",
+            reason=Reason.CONTRADICTED,
+        )
 
 
 def _cut_problems(segments: Segments, backup: Backup, archiver: Archiver, repository: str) -> Iterator[Result]:
@@ -282,7 +307,13 @@ def file_problems(backup: Backup, folders: Mapping[str, Collection[str]], reposi
 
 
 def _archive_problems(
-    archive: Archive | None, ours: Sequence[str], backup: Backup, archiver: Archiver, stanza: str, repository: str
+    archive: Archive | None,
+    ours: Sequence[str],
+    backup: Backup,
+    archiver: Archiver,
+    stanza: str,
+    repository: str,
+    lineage: Lineage | None,
 ) -> Iterator[Result]:
     if archive is None or not ours:
         yield failed(
@@ -309,7 +340,8 @@ def _archive_problems(
                 reason=Reason.MISSING,
             )
         elif missing:
-            first = segment_name(missing[0], archiver.timeline, archiver.segment_size)
+            timeline = lineage.timeline_of(missing[0], archiver.segment_size) if lineage else archiver.timeline
+            first = segment_name(missing[0], timeline, archiver.segment_size)
             yield failed(
                 f"{repository[0].upper() + repository[1:]} lacks {counted(len(missing), 'WAL segment')} after backup "
                 f"{backup.label}, the first {first}: nothing later can be restored.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -31,9 +31,17 @@ _SHORTEST_IDLE = 60_000
 
 
 def judge_connections(
-    where: str, connections: Connections, bounds: Sequence[ConnectionLimit], limits: ClusterLimits
+    where: str,
+    connections: Connections,
+    bounds: Sequence[ConnectionLimit],
+    limits: ClusterLimits,
+    roles: Collection[str] = (),
 ) -> Result:
-    """Whether max_connections is as wanted and enough connections are free, also those of databases and roles that have limits."""
+    """Whether max_connections is as wanted and enough connections are free, also those of databases and roles that have limits.
+
+    A limit of 0 keeps everybody out on purpose; that of a role in `roles`, which applications use, does not.
+    """
+    bounds = [bound for bound in bounds if bound.most or (bound.kind == "role" and bound.name in roles)]
     good = ok(
         f"{where} uses {connections.used} of {connections.max_connections} connections.",
         connections_used=float(connections.used),

@@ -51,7 +51,8 @@ def judge_senders(
 
     `delays` are how late standbys replay by design, by their application_name.
     """
-    standbys = [sender for sender in senders if sender.follows and sender.state == "streaming"]
+    following = [sender for sender in senders if sender.follows and sender.state == "streaming"]
+    standbys = [sender for sender in following if sender.silence <= _patience(limits)]
     lag = max((_distance(wal, sender.replayed) for sender in standbys), default=None)
     seconds = max((_seconds(wal, written, sender.replayed, sender.replay_lag) for sender in standbys), default=None)
     measured: dict[str, Any] = {"streaming_replicas": float(len(standbys))}
@@ -63,7 +64,26 @@ def judge_senders(
         f"{f' ({late[0]} replays {format_duration(delays[late[0]])} late by design)' if late else ''}.",
         **measured,
     )
-    return verdict(_sender_problems(senders, standbys, wal, written, delays, limits), good)
+    lost = [sender for sender in following if sender not in standbys]
+    return verdict(
+        [*_sender_problems(senders, standbys, wal, written, delays, limits), *_lost_problems(lost, limits)], good
+    )
+
+
+def _patience(limits: ClusterLimits) -> float:
+    """For how many seconds a standby that is there may not reply: it does so every ten seconds by default."""
+    return 2 * limits.max_lag.total_seconds()
+
+
+def _lost_problems(lost: Iterable[Sender], limits: ClusterLimits) -> Iterator[Result]:
+    """Standbys that are gone without having closed their connection: an idle primary takes them for streaming."""
+    for sender in lost:
+        yield failed(
+            f"Standby {sender.name} ({sender.address or 'local'}) has not replied for {_length(sender.silence)} (limit "
+            f"{format_duration(timedelta(seconds=_patience(limits)))}): the primary keeps a connection that is dead "
+            "(wal_sender_timeout).",
+            reason=Reason.STALE,
+        )
 
 
 def _sender_problems(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from exporter.verdict import ProbeError, Reason
@@ -31,6 +31,7 @@ __all__ = [
     "Standby",
     "Wal",
     "Written",
+    "heard",
     "names",
 ]
 
@@ -122,7 +123,9 @@ class Sender:
     """One row of pg_stat_replication, of a primary or a relay.
 
     `follows` is true for physical standbys alone: not for pg_basebackup, pg_receivewal (which replay nothing) and logical
-    subscribers. Lags are seconds by the sender's own clock, None where nothing was measured lately.
+    subscribers. Lags are seconds by the sender's own clock, None where nothing was measured lately. `process` is what sends,
+    `replied` when its last reply was sent, by the standby's own clock: it shows whether another one came since. `silence` is for
+    how many seconds no other one came, by the exporter's clock.
     """
 
     name: str
@@ -135,6 +138,21 @@ class Sender:
     flush_lag: float | None
     replay_lag: float | None
     slot: str | None
+    process: int = 0
+    replied: float | None = None
+    silence: float = 0.0
+
+
+def heard(senders: Iterable[Sender], memory: dict[int, tuple[float | None, float]], now: float) -> list[Sender]:
+    """The senders with the silence of each. `memory` has what was seen of them in earlier runs, and is brought up to date."""
+    before = dict(memory)
+    memory.clear()
+    found = []
+    for sender in senders:
+        replied, since = before.get(sender.process, (None, now))
+        memory[sender.process] = (sender.replied, since if replied == sender.replied else now)
+        found.append(replace(sender, silence=now - memory[sender.process][1]))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import msgspec
 from pydantic import Field
 
 from collectors.shared.decoding import UnixTime
+from collectors.systems.postgresql.model.segments import Lineage, segment_number
 from exporter.options import Duration, Options
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 _SEGMENT = re.compile(r"(?:^|/)([0-9A-F]{24})-[0-9a-f]{40}(\.[a-z0-9]+)?$")
+_HISTORY = re.compile(r"(?:^|/)([0-9A-F]{8})\.history$")
 #: What compressing any segment makes at least: bzip2 makes a hundred bytes of one that is empty but for its head, 14 of nothing.
 _LEAST_COMPRESSED = 64
 
@@ -151,22 +153,36 @@ class Stored(_Struct, frozen=True):
 
 
 class Segments(NamedTuple):
-    """The WAL segments that a repository holds: the names of those that are whole by their size, and the bytes of the others."""
+    """The WAL segments that a repository holds: the names of those that are whole by their size, and the bytes of the others.
+
+    `histories` are the timelines of which it holds the history file.
+    """
 
     whole: frozenset[str]
     cut: Mapping[str, int]
+    histories: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, stored: Mapping[str, Stored], size: int) -> Segments:
         """Those of an archive; `size` is that of a segment, in bytes. How large a compressed one has to be is not known."""
         whole, cut = set(), {}
+        histories = frozenset(int(found[1], 16) for path in stored if (found := _HISTORY.search(path)))
         for path, its in stored.items():
             if found := _SEGMENT.search(path):
                 if its.size < (_LEAST_COMPRESSED if found[2] else size):
                     cut[found[1]] = its.size
                 else:
                     whole.add(found[1])
-        return cls(frozenset(whole), {name: size for name, size in cut.items() if name not in whole})
+        return cls(frozenset(whole), {name: size for name, size in cut.items() if name not in whole}, histories)
+
+    def along(self, lineage: Lineage, size: int) -> Segments:
+        """Those from which a timeline is restored: what another one wrote at the same place is no replacement."""
+
+        def ours(name: str) -> bool:
+            return lineage.timeline_of(segment_number(name, size), size) == int(name[:8], 16)
+
+        cut = {name: held for name, held in self.cut.items() if ours(name)}
+        return Segments(frozenset(filter(ours, self.whole)), cut, self.histories)
 
 
 class Stanza(_Struct, frozen=True):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from typing import NamedTuple
 
 from exporter.words import counted
 
-__all__ = ["segment_flaw", "segment_name", "segment_number"]
+__all__ = ["Fork", "Lineage", "segment_flaw", "segment_name", "segment_number"]
+
+#: A line of a timeline's history file: the timeline that ended, and where; then why.
+_ENDED = re.compile(r"^\s*(\d+)\s+([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})(?:\s|$)", re.MULTILINE)
 
 #: What a segment begins with: magic, flags, timeline, address, the rest of a record, and with that flag the cluster.
 _HEAD = "HHIQIIQ"
@@ -22,6 +27,33 @@ def segment_name(number: int, timeline: int, size: int) -> str:
     """The name of the segment at a place in the WAL."""
     log, part = divmod(number, 2**32 // size)
     return f"{timeline:08X}{log:08X}{part:08X}"
+
+
+class Fork(NamedTuple):
+    """Where a timeline ended as a standby was promoted: the position in the WAL, in bytes, at which the next one begins."""
+
+    timeline: int
+    position: int
+
+
+class Lineage(NamedTuple):
+    """A timeline, and those that it descends from, the oldest first."""
+
+    timeline: int
+    forks: tuple[Fork, ...] = ()
+
+    @classmethod
+    def read(cls, timeline: int, history: str) -> Lineage:
+        """The lineage of a timeline, by its history file."""
+        ends = (Fork(int(ended), int(high, 16) * 2**32 + int(low, 16)) for ended, high, low in _ENDED.findall(history))
+        return cls(timeline, tuple(ends))
+
+    def timeline_of(self, number: int, size: int) -> int:
+        """The timeline on which the segment at a place in the WAL is restored; `size` is that of a segment, in bytes.
+
+        The segment in which a timeline ends is restored from the next one, which begins with a copy of it.
+        """
+        return next((fork.timeline for fork in self.forks if number < fork.position // size), self.timeline)
 
 
 def segment_flaw(name: str, content: bytes, size: int, cluster: str) -> str | None:

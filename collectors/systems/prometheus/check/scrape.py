@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import timedelta
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.prometheus.client import Prometheus
-from collectors.systems.prometheus.judge.scrape import scrape_problems
+from collectors.systems.prometheus.judge.scrape import frozen_problems, scrape_problems
 from collectors.systems.prometheus.model.answers import (
     Sample,
 )
@@ -16,7 +17,10 @@ from collectors.systems.prometheus.model.scrape import Scrape, Scraped
 from exporter.verdict import Result, ok
 from exporter.words import listed
 
-__all__ = ["judge_scrape"]
+__all__ = ["judge_movement", "judge_scrape"]
+
+_SHORTEST = 5
+"""Seconds within which figures of a server that works change, as its uptime does."""
 
 
 async def judge_scrape(prometheus: Prometheus, scrape: Scrape, instances: int = 1) -> Result:
@@ -37,6 +41,20 @@ async def judge_scrape(prometheus: Prometheus, scrape: Scrape, instances: int = 
     )
     result = verdict(scrape_problems(scrape, seen, scrape.instances or instances), good)
     return result if result is good else replace(result, measurements={"scraped_instances": _scraped(seen)})
+
+
+async def judge_movement(prometheus: Prometheus, scrape: Scrape, metric: str) -> Result:
+    """Whether what the exporters report is of now, by a metric that grows with each scrape; one that is not there shows nothing.
+
+    Raises ProbeError when Prometheus cannot be asked.
+    """
+    period = max(_SHORTEST, round(scrape.stale_after.total_seconds()) // 2)
+    figures = selector(metric, scrape.selected)
+    changes = await prometheus.query(
+        f"max by (instance) (changes({figures}[{2 * period}s]) and {figures} and {figures} offset {period}s)"
+    )
+    known = "The figures change" if changes else f"Whether {metric} changes is not known yet"
+    return verdict(frozen_problems(metric, changes, timedelta(seconds=period)), ok(f"{known}."))
 
 
 def _scraped(seen: Scraped) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 
 from collectors.systems.prometheus.model.answers import Sample
 from collectors.systems.prometheus.model.promql import selector
@@ -12,7 +13,7 @@ from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed
 from exporter.words import listed
 
-__all__ = ["scrape_problems"]
+__all__ = ["frozen_problems", "scrape_problems"]
 
 
 def scrape_problems(scrape: Scrape, seen: Scraped, wanted: int) -> Iterator[Result]:
@@ -31,6 +32,19 @@ def scrape_problems(scrape: Scrape, seen: Scraped, wanted: int) -> Iterator[Resu
         if late := sorted(one for one in seen.up if not seen.ages.get(one, math.inf) <= limit):
             summary = f"Prometheus has no {scrape.series} of {listed(late)} from the last {format_duration(scrape.stale_after)}."
             yield failed(summary, reason=Reason.STALE)
+
+
+def frozen_problems(metric: str, changes: Iterable[Sample], period: timedelta) -> Iterator[Result]:
+    """Whether figures that grow with each scrape do: an exporter, or a cache before it, may go on giving the last ones.
+
+    `changes` are how often the metric changed, by instance, of those that had it for a `period` or longer.
+    """
+    if frozen := sorted(sample.labels.get("instance", "") for sample in changes if not sample.value):
+        yield failed(
+            f"What {listed(frozen)} {'report' if len(frozen) > 1 else 'reports'} has not changed for at least "
+            f"{format_duration(period)} ({metric}): the figures are old ones.",
+            reason=Reason.STALE,
+        )
 
 
 def _not_one(instances: Mapping[str, Sample], samples: Mapping[str, Sample]) -> list[str]:

@@ -11,6 +11,7 @@ from collectors.systems.redis.model import (
     Growth,
     NodeAddress,
     RedisLimits,
+    connections,
 )
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, unknown, warning
@@ -26,7 +27,8 @@ def connection_problems(
 ) -> Iterator[Result]:
     """Turns nobody away, has room for more clients, and they come from pools: few new connections, no pool over its size."""
     where = node.address
-    connected, most, blocked = (node.number(name) for name in ("connected_clients", "maxclients", "blocked_clients"))
+    most, blocked = node.number("maxclients"), node.number("blocked_clients")
+    connected, peers = connections(node)
     growth = grown.get(where)
     if growth is None:
         yield unknown(
@@ -60,7 +62,8 @@ def connection_problems(
             reason=Reason.LIMIT,
         )
     if connected > most * limits.clients_warn:
-        yield warning(f"{where} has {connected} of {counted(most, 'client')} (limit {limits.clients_warn:.0%}).")
+        own = f", {peers} of them replicas and connections of the cluster" if peers else ""
+        yield warning(f"{where} has {connected} of {counted(most, 'client')}{own} (limit {limits.clients_warn:.0%}).")
     if blocked > limits.max_blocked_clients:
         waiting = counted(blocked, "client")
         yield warning(f"{where} has {waiting} in blocking commands (limit {limits.max_blocked_clients}).")

@@ -51,13 +51,20 @@ def health_problems(node: Answers) -> Iterator[Result]:
 
 
 def _write_problems(node: Answers) -> Iterator[Result]:
-    """Writes are not paused by an operator, nor by a FAILOVER that waits. INFO counts the good replicas only where
+    """Writes are not paused by an operator, nor by a FAILOVER or SHUTDOWN that waits. INFO counts the good replicas only where
     min-replicas-to-write is set: with fewer of them a master refuses writes.
     """
     if (state := node.info.get("master_failover_state", "no-failover")) != "no-failover":
         yield failed(
             f"{node.address} lets its clients wait while it hands over to a replica (FAILOVER, {state[:40]}): FAILOVER ABORT ends "
             "that.",
+            reason=Reason.DOWN,
+        )
+    if "shutdown_in_milliseconds" in node.info:
+        left = timedelta(seconds=max(0, node.number("shutdown_in_milliseconds") // 1000))
+        yield failed(
+            f"{node.address} is shutting down and lets its clients wait for {format_duration(left)} more before they can write, as "
+            "its replicas have not caught up (SHUTDOWN ABORT ends that).",
             reason=Reason.DOWN,
         )
     if node.info.get("paused_reason") == "client_pause" and node.info.get("paused_actions") in ("write", "all"):

@@ -42,12 +42,13 @@ from collectors.systems.postgresql.model.instance import (
     Standby,
     Wal,
     Written,
+    heard,
 )
 from collectors.systems.postgresql.model.options import ClusterLimits, Pool
 from collectors.systems.postgresql.model.patroni import Member, PatroniCluster
 from collectors.systems.postgresql.model.pgbackrest import Segments, Stanza, Stored
 from collectors.systems.postgresql.model.pgbouncer import Demand, Endpoint, Pooler
-from collectors.systems.postgresql.model.segments import segment_flaw
+from collectors.systems.postgresql.model.segments import Fork, Lineage, segment_flaw
 from collectors.systems.postgresql.model.settings import Setting, Settings
 from exporter.verdict import ProbeError
 from tests.collectors.systems.postgresql.client.test_pgbackrest import STANZA
@@ -100,6 +101,12 @@ def behind(size: float, **changes: Any) -> Sender:
             "Standby db-1 (10.0.0.7) is 312 MB behind (limit 67.1 MB), though it has received all but 0 B.",
         ),
         ([standby(replay_lag=99)], "ok", "1 standby streams"),
+        ([standby(silence=60)], "ok", "1 standby streams"),
+        (
+            [standby(), standby(name="db-2", silence=61)],
+            "failed",
+            "Standby db-2 (10.0.0.7) has not replied for 1 minute (limit 1m): the primary keeps a connection",
+        ),
         (
             [behind(65_536, replay_lag=40)],
             "failed",
@@ -525,6 +532,57 @@ def test_the_first_segment_of_a_timeline_begins_with_the_one_before() -> None:
     assert segment_flaw(segment(3, 2), _content(timeline=1), 2**20, "71") is None
 
 
+HISTORY = "1\t0/3000148\tno recovery target specified\n\n2\t0/6000000\tbefore 2026-11-24\n# 3\t0/7\tnone\n"
+
+
+def test_a_history_leads_to_the_timeline_of_each_segment() -> None:
+    lineage = Lineage.read(3, HISTORY)
+    assert lineage.forks == (Fork(1, 0x3000148), Fork(2, 0x6000000))
+    assert [lineage.timeline_of(number, 2**24) for number in range(1, 8)] == [1, 1, 2, 2, 2, 3, 3]
+    assert Lineage.read(1, "nonsense").timeline_of(5, 2**24) == 1
+    listed = {
+        f"15-1/0000000100000000/{name}-{'0' * 40}": Stored("file", 2**24)
+        for name in (segment(2), segment(4), segment(4, 2), segment(6, 3), segment(7, 2))
+    }
+    held = Segments.of({**listed, "15-1/00000003.history": Stored("file", 80)}, 2**24)
+    assert held.histories == {3}
+    assert held.along(lineage, 2**24).whole == {segment(2), segment(4, 2), segment(6, 3)}
+
+
+@pytest.mark.parametrize(
+    ("lineage", "archived", "told"),
+    [
+        (Lineage(2, (Fork(1, 5 * 2**24),)), segment(6, 2), ""),
+        (None, "00000002.history", "The repository lacks 00000002.history: after backup "),
+        (None, f"{segment(5)}.partial", ""),  # promoted a moment ago
+        (
+            Lineage(2, (Fork(1, 3 * 2**24),)),
+            segment(6, 2),
+            " is of a copy: timeline 2 does not descend from what timeline 1",
+        ),
+        (Lineage(2), segment(6, 2), " is of a copy: timeline 2 does not descend from what timeline 1"),
+    ],
+)
+def test_a_backup_of_an_earlier_timeline(lineage: Lineage | None, archived: str, told: str) -> None:
+    given = stanza(backup=[backup(archive=NEEDS)])
+    segments = Segments(frozenset([segment(3), segment(4), segment(5, 2), segment(6, 2)]), {})
+    last = archiver(last_archived_wal=archived, timeline=2)
+    result = judge_archive(
+        archive_of(given, given.backup[0]), segments, given.backup[0], last, "orders", lineage=lineage
+    )
+    assert (result.status, told in result.summary) == ("failed" if told else "ok", True), result
+
+
+def test_replies_of_standbys_are_remembered() -> None:
+    memory: dict[int, tuple[float | None, float]] = {}
+    first, second = standby(process=7, replied=100.0), standby(process=8, replied=None)
+    assert [sender.silence for sender in heard([first, second], memory, 10.0)] == [0.0, 0.0]
+    assert [sender.silence for sender in heard([first, second], memory, 40.0)] == [30.0, 30.0]
+    later = replace(first, replied=90.0)  # by a clock that was set back
+    assert [sender.silence for sender in heard([later], memory, 50.0)] == [0.0]
+    assert memory == {7: (90.0, 50.0)}
+
+
 def test_wal_of_a_later_timeline_is_of_a_copy() -> None:
     given = stanza(backup=[backup(archive=NEEDS)])
     segments = frozenset([segment(3), segment(4), segment(5, 2), segment(6, 2)])
@@ -568,10 +626,14 @@ def test_connections(given: Connections, status: str, told: str) -> None:
             "Role app of db has 17 of 20 connections in use (limit 80%",
         ),
         (ConnectionLimit("role", "app", 20, 3), "ok", ""),
+        # Nobody is meant to come in any more, but for a role that applications use.
+        (ConnectionLimit("role", "retired", 0, 0), "ok", ""),
+        (ConnectionLimit("database", "retired", 0, 0), "ok", ""),
+        (ConnectionLimit("role", "api", 0, 0), "failed", "Role api of db has 0 of 0 connections in use"),
     ],
 )
 def test_connections_of_a_database_or_role(bound: ConnectionLimit, status: str, told: str) -> None:
-    result = judge_connections("db", Connections(100, 3, 20), [bound], LIMITS)
+    result = judge_connections("db", Connections(100, 3, 20), [bound], LIMITS, ["api"])
     assert (result.status, told in result.summary) == (status, True), result
 
 
