@@ -35,7 +35,10 @@ async def read_exporters(prometheus: Prometheus, scrape: Scrape) -> list[Exporte
             elif sample.labels.get("datname"):
                 commits[exporter][sample.labels["datname"]] = sample.value
     sessions: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for sample in await prometheus.query(f"sum by (instance, datname) ({selector(_SESSIONS, labels)})"):
+    # A single scrape may miss a session that is there, most often the exporter's own, between two of its states.
+    window = round(scrape.stale_after.total_seconds())
+    counted = f"sum by (instance, datname) ({selector(_SESSIONS, labels)})"
+    for sample in await prometheus.query(f"max_over_time({counted}[{max(2, window)}s:{max(1, window // 300)}s])"):
         sessions[sample.labels.get("instance", "")][sample.labels.get("datname", "")] = sample.value
     ages = await prometheus.query(f"max by (instance) (time() - timestamp({selector(_SESSIONS, labels)}))")
     age = {sample.labels.get("instance", ""): sample.value for sample in ages}
