@@ -302,10 +302,10 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue. With `
         """A secret that leaked unnoticed is of use until it is replaced, and one that was never replaced cannot be in a hurry.
 
         Only dates that mean rotation count, each at most `max_secret_age` old: LastRotatedDate of `aws_secrets` (that rotation is
-        enabled is none, nor is a new version) and of ExternalSecrets that take all they have from these, and the last renewal of
-        Certificates that make a new key each time (`rotationPolicy: Always`). Metrics of kube-state-metrics show Secrets that
-        nothing has written to, which fail; that one was written to shows nothing. For all other Secrets that workloads use, a
-        record shows that somebody replaced them.
+        enabled is none, nor is a new version), of ExternalSecrets that take all they have from these and were read since, and the
+        last renewal of Certificates that make a new key each time (`rotationPolicy: Always`). Metrics of kube-state-metrics show
+        Secrets that nothing has written to, which fail; that one was written to shows nothing. For all other Secrets that workloads
+        use, a record shows that somebody replaced them.
 
         How to fix it: rotate the secret that is named. Record it:
         `checklist-exporter attest configuration_verification.secrets_rotated`.
@@ -318,7 +318,7 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue. With `
         problems += rotation.stored_problems(stored, oldest, now)
         problems += rotation.certificate_problems(stores.certificates, oldest, now)
         problems += await self._untouched(used, oldest)
-        rotated = [one.name for one in stored if rotation.is_rotated(one, oldest, now)]
+        rotated = {one.name: one.rotated for one in stored if one.rotated and rotation.is_rotated(one, oldest, now)}
         shown = used & rotation.rotated_in_cluster(stores, rotated, oldest, now)
         good = ok(
             f"Dates show the rotation of {counted(len(shown), 'Secret')} of {len(used)} that workloads use, and of "
@@ -356,12 +356,13 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue. With `
     @item(
         "Database credentials are unique per service",
         severity=WARNING,
-        needs=(_RIGHTS, "option databases, with a role that has pg_monitor on each"),
+        needs=(_RIGHTS, _STORES, DISCOVERY, "option databases, with a role that has pg_monitor on each"),
     )
     async def database_credentials_unique(self) -> Result:
         """Credentials that several services share cannot be revoked for one of them, and nobody can tell which of them leaked.
 
-        No two workloads sign in to a database by the same key of a Secret, and on each PostgreSQL of `databases` every role is
+        No two workloads sign in to a database by the same key of a Secret, or by keys that ExternalSecrets read from the same place
+        of a store, and on each PostgreSQL of `databases` every role is
         used from the pods of one workload, which shows in the addresses of its sessions; none of these is a superuser, can become
         one, or can run programs or use files on the server. What is
         used is remembered for a day. Sessions of a pooler, of a node's network or from outside of the cluster hide whose they
@@ -371,7 +372,7 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue. With `
         How to fix it: `CREATE ROLE` for the service that is named, a Secret of its own, and revoke what it does not need.
         """
         workloads, services = await self.workloads(), self.target.services
-        problems = list(databases.shared_key_problems(workloads, services))
+        problems = list(databases.shared_key_problems(workloads, services, await self.stores()))
         if not self.target.databases:
             problems.append(
                 unknown(

@@ -79,8 +79,9 @@ async def _shielded(aws: Aws, resource: str) -> tuple[bool, Any]:
 
 
 def _web_acl(acl: Mapping[str, Any]) -> WebAcl:
-    blocking, counting, unclear = [], [], []
-    for rule in acl.get("Rules") or ():
+    blocking, counting, unclear, loose = [], [], [], []
+    let_through = False
+    for rule in sorted(acl.get("Rules") or (), key=lambda one: one.get("Priority", 0)):
         name, statement = rule.get("Name", ""), rule.get("Statement") or {}
         counts = "Count" in (rule.get("OverrideAction") or rule.get("Action") or {})
         by_rate = statement.get("RateBasedStatement")
@@ -88,10 +89,25 @@ def _web_acl(acl: Mapping[str, Any]) -> WebAcl:
         if by_rate is None and not managed:
             if "RuleGroupReferenceStatement" in statement and not counts:
                 unclear.append(name)
+            let_through |= "Allow" in (rule.get("Action") or {}) and "IPSetReferenceStatement" not in statement
         elif counts:
             counting.append(name)
-        elif by_rate is not None and "ScopeDownStatement" in by_rate:
+        elif let_through or _is_partial(by_rate, statement):
             unclear.append(name)
+        elif by_rate is not None and by_rate.get("Limit", 0) > _MOST_REQUESTS:
+            loose.append(name)
         elif managed or any(action in (rule.get("Action") or {}) for action in _ACTING):
             blocking.append(name)
-    return WebAcl(acl.get("Name", ""), tuple(blocking), tuple(counting), tuple(unclear))
+    return WebAcl(acl.get("Name", ""), tuple(blocking), tuple(counting), tuple(unclear), tuple(loose))
+
+
+_MOST_REQUESTS = 1_000_000
+"""From one address within the window of a rule (five minutes by default): beyond that, no origin is protected by it."""
+
+
+def _is_partial(by_rate: Mapping[str, Any] | None, statement: Mapping[str, Any]) -> bool:
+    """Whether a rule limits some requests only, or by what callers choose, or has rules of its group that only count."""
+    if by_rate is None:
+        overrides = statement["ManagedRuleGroupStatement"].get("RuleActionOverrides") or ()
+        return any("Count" in (one.get("ActionToUse") or {}) for one in overrides)
+    return "ScopeDownStatement" in by_rate or by_rate.get("AggregateKeyType", "IP") != "IP"

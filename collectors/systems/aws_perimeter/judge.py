@@ -48,8 +48,14 @@ def protection_problems(found: Protection, now: datetime) -> Iterator[Result]:
     elif found.acl.unclear:
         yield unknown(
             f"Web ACL {found.acl.name} of {name} limits by {listed(found.acl.unclear)} alone: a rule group that was not read, or a "
-            "rule for some requests only.",
+            "rule for some requests only, by what callers choose, or after one that lets requests through.",
             reason=Reason.NOT_VERIFIED,
+        )
+    elif found.acl.loose:
+        yield failed(
+            f"Web ACL {found.acl.name} of {name} blocks only who sends more than a million requests within minutes "
+            f"({listed(found.acl.loose)}).",
+            reason=Reason.MISCONFIGURED,
         )
     elif found.acl.counting:
         yield failed(

@@ -75,6 +75,8 @@ class WebAcl:
     blocking: tuple[str, ...] = ()
     counting: tuple[str, ...] = ()
     unclear: tuple[str, ...] = ()
+    loose: tuple[str, ...] = ()
+    """Those that block only who sends more than anybody can take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +89,23 @@ class Protection:
     until: datetime | None = None
 
 
+_MANY = 2 ** (32 - _WIDE[4])
+
+
 def wide_open(networks: Collection[str]) -> str | None:
-    """The widest network that is as good as the internet, of these taken together; None where there is none."""
+    """What is as good as the internet, of these networks taken together: the widest, or all of them; None where nothing is."""
     parsed = [ipaddress.ip_network(one, strict=False) for one in networks]
     merged: list[Network] = [
         *ipaddress.collapse_addresses(one for one in parsed if isinstance(one, ipaddress.IPv4Network)),
         *ipaddress.collapse_addresses(one for one in parsed if isinstance(one, ipaddress.IPv6Network)),
     ]
     wide = [one for one in merged if one.prefixlen <= _WIDE[one.version] and not _within(one, _INTERNAL)]
-    return str(min(wide, key=lambda one: one.prefixlen)) if wide else None
+    if wide:
+        return str(min(wide, key=lambda one: one.prefixlen))
+    public = [one for one in merged if one.version == 4 and not one.is_private]
+    if sum(one.num_addresses for one in public) >= _MANY:
+        return f"{len(public)} networks from {public[0]} to {public[-1]}, which are more than a /{_WIDE[4]} together,"
+    return None
 
 
 def _within(network: Network, others: Iterable[Network]) -> bool:

@@ -106,6 +106,13 @@ def policy_problems(canary: Canary, allowed: Knock, denied: Knock, control: Knoc
 
 def pair_problems(pair: CanaryPods, allowed: Sequence[Tried], denied: Sequence[tuple[str, Tried]]) -> Iterator[Result]:
     """Paths of a pair that should be closed and are not, by what all pods of both show; `denied` are with their addresses."""
+    blocked = {one.target: one for pod in allowed for one in pod.open if one.outcome is not Outcome.OPEN}
+    for target, knock in blocked.items():
+        if any(one.target == target and one.outcome is Outcome.OPEN for pod in allowed for one in pod.open):
+            yield warning(
+                f"One canary at {pair.allowed} cannot connect to {target} ({_how(knock)}), while another one can: what lets them "
+                "through is not the same on every node."
+            )
     for where, tried in denied:
         control = next((one for one in tried.open if one.outcome is Outcome.OPEN), next(iter(tried.open), None))
         if not tried.closed or control is None:

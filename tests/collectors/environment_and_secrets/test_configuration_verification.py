@@ -369,6 +369,20 @@ async def test_literal_secrets_and_stores_that_do_not_work(cluster: ControlPlane
     assert "is not decrypted" in (await see(cluster, MANAGED, namespace)).summary
 
 
+async def test_a_status_from_before_a_change_is_unknown(cluster: ControlPlane) -> None:
+    namespace = run(cluster, [from_secret("DB_PASSWORD")])
+    store(cluster, namespace, "vault")
+    external(cluster, namespace, "orders", "password", secretStoreRef={"name": "vault"})
+    made = manifest("external-secrets.io/v1", "ExternalSecret", "orders", namespace)
+    for version, status in (("0-4c6a", Status.UNKNOWN), ("1-4c6a", Status.OK)):
+        cluster.patch_status(made, syncedResourceVersion=version)
+        result = await see(cluster, MANAGED, namespace)
+        assert (result.status, "not read from its store since" in result.summary) == (
+            status,
+            status is Status.UNKNOWN,
+        ), result
+
+
 @pytest.mark.verifies("configuration_verification.secrets_managed", "unknown")
 async def test_no_secret_at_all_proves_nothing(cluster: ControlPlane) -> None:
     namespace = run(cluster, literal(PORT="80"))

@@ -27,7 +27,7 @@ from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
 from exporter.threads import Threads
 from exporter.verdict import Reason, Status
-from tests.collectors.environment_and_secrets.shop import from_secret, run, run_item, see
+from tests.collectors.environment_and_secrets.shop import external, from_secret, run, run_item, see, store
 from tests.collectors.evidence import attested
 from tests.collectors.systems.kubernetes.clusters import manifest
 from tests.servers.aws import AwsServer
@@ -448,6 +448,11 @@ async def test_an_account_need_not_be_an_administrator_to_become_one(
         ("", "pods/exec", "create", "run commands in the pods of all namespaces"),
         ("", "nodes/proxy", "get", "reach the kubelets"),
         ("apps", "deployments", "create", "create workloads in all namespaces"),
+        ("", "pods/exec", "get", "by WebSockets"),
+        ("", "pods/ephemeralcontainers", "patch", "add containers to the pods"),
+        ("batch", "cronjobs", "create", "create workloads in all namespaces"),
+        ("apps", "deployments", "patch", "change the workloads of all namespaces"),
+        ("", "persistentvolumes", "create", "create volumes of any directory"),
     ):
         control_plane.apply(
             role | {"rules": [harmless, {"apiGroups": [group], "resources": [resource], "verbs": [verb]}]}
@@ -695,6 +700,28 @@ async def test_the_same_key_of_a_secret_for_two_services_fails(control_plane: Co
     result = await see(control_plane, UNIQUE, namespace)
     assert result.status is Status.FAILED
     assert "by the same key password of Secret" in result.summary
+
+
+async def test_two_secrets_that_are_read_from_one_place_of_a_store_are_one(cluster: ControlPlane) -> None:
+    namespace = run(cluster, [from_secret("DB_PASSWORD", "orders-db")])
+    run(cluster, [from_secret("DB_PASSWORD", "billing-db")], name="billing", namespace=namespace)
+    store(cluster, None, "vault")
+    place = {"secretStoreRef": {"name": "vault", "kind": "ClusterSecretStore"}}
+
+    def read(key: str, what: str) -> dict[str, Any]:
+        return {**place, "data": [{"secretKey": "password", "remoteRef": {"key": key, "property": what}}]}
+
+    external(cluster, namespace, "orders-db", **read("shop/db", "password"))
+    for key, what, shared in (
+        ("shop/db", "other", False),
+        ("shop/billing", "password", False),
+        ("shop/db", "password", True),
+    ):
+        external(cluster, namespace, "billing-db", **read(key, what))
+        result = await see(cluster, UNIQUE, namespace)
+        assert (result.status is Status.FAILED) is shared, result
+    words = f"Deployment {namespace}/billing and Deployment {namespace}/web sign in to a database by Secrets that are read from"
+    assert words in result.summary
 
 
 @pytest.mark.verifies("configuration_verification.database_credentials_unique", "unknown")

@@ -113,6 +113,15 @@ def acl_rule(name: str, statement: dict[str, Any], **action: Any) -> dict[str, A
 
 
 BY_RATE = {"RateBasedStatement": {"Limit": 1000, "AggregateKeyType": "IP"}}
+LOOSE = {"RateBasedStatement": {"Limit": 2_000_000, "AggregateKeyType": "IP"}}
+BY_HEADER = {
+    "RateBasedStatement": {
+        "Limit": 1000,
+        "AggregateKeyType": "CUSTOM_KEYS",
+        "CustomKeys": [{"Header": {"Name": "X-Client", "TextTransformations": [{"Priority": 0, "Type": "NONE"}]}}],
+    }
+}
+GERMANY = {"GeoMatchStatement": {"CountryCodes": ["DE"]}}
 SOME = {
     "RateBasedStatement": {
         **BY_RATE["RateBasedStatement"],
@@ -132,7 +141,8 @@ async def test_a_web_acl_protects_by_what_its_rules_do(aws: AwsServer) -> None:
     async def seen() -> Result:
         return await _seen(aws, "ddos_protection_active", edges=(edge,))
 
-    waf = aws.client("wafv2")
+    allow = acl_rule("all", GERMANY, Action={"Allow": {}})
+    waf, rate = aws.client("wafv2"), acl_rule("rate", BY_RATE, **BLOCK) | {"Priority": 1}
     with nginx(f"server {{ listen {LOOPBACK}:{port}; location / {{ return 200 site; }} }}", port=port):
         result = await seen()
         assert result.status is Status.FAILED
@@ -142,6 +152,20 @@ async def test_a_web_acl_protects_by_what_its_rules_do(aws: AwsServer) -> None:
             ("counts", [acl_rule("rate", BY_RATE, **COUNT)], Status.FAILED, "only counts who sends too much (rate)"),
             ("some", [acl_rule("rate", SOME, **BLOCK)], Status.UNKNOWN, "a rule for some requests only"),
             ("group", [acl_rule("others", OTHERS, **NONE)], Status.UNKNOWN, "a rule group that was not read"),
+            (
+                "loose",
+                [acl_rule("rate", LOOSE, **BLOCK)],
+                Status.FAILED,
+                "more than a million requests within minutes (rate)",
+            ),
+            ("by-header", [acl_rule("rate", BY_HEADER, **BLOCK)], Status.UNKNOWN, "by what callers choose"),
+            (
+                "through",
+                [allow, rate],
+                Status.UNKNOWN,
+                "after one that lets requests through",
+            ),
+            ("after", [allow | {"Priority": 2}, rate], Status.WARNING, ""),
             ("blocks", [acl_rule("rate", BY_RATE, **BLOCK)], Status.WARNING, "from outside it was not tried"),
         ):
             visible = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": name}

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from collectors.systems.secrets.model.databases import Client, owners_by_address, service_of, with_credentials
+from collectors.systems.secrets.model.stores import Stores
 from collectors.systems.secrets.model.workloads import Workload
 from exporter.verdict import Reason, Result, failed, unknown
 from exporter.words import listed
@@ -15,11 +16,21 @@ __all__ = ["role_problems", "seen_services", "shared_key_problems", "unseen_prob
 Services = Mapping[str, tuple[str, ...]]
 
 
-def shared_key_problems(workloads: Iterable[Workload], services: Services) -> Iterator[Result]:
-    """Keys of Secrets that several services sign in to a database by."""
+def shared_key_problems(workloads: Iterable[Workload], services: Services, stores: Stores) -> Iterator[Result]:
+    """Keys of Secrets that several services sign in to a database by, and different ones that come from one place of a store."""
     users: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for workload, source in with_credentials(workloads, of_any_store=True):
         users[workload.namespace, source.name, source.key].add(service_of(workload, services))
+    origins: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for place, single in users.items():
+        if len(single) == 1 and (origin := stores.origin(*place)):
+            origins[origin] |= single
+    for (kind, _, store, remote, _), several in sorted(origins.items()):
+        if len(several) > 1:
+            yield failed(
+                f"{listed(sorted(several))} sign in to a database by Secrets that are read from the same {remote} of {kind} "
+                f"{store}."
+            )
     for (namespace, secret, key), found in sorted(users.items()):
         if len(found) > 1:
             yield failed(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from collectors.systems.secrets.model.aws import StoredSecret
-from collectors.systems.secrets.model.stores import Certificate, Stores
+from collectors.systems.secrets.model.stores import Certificate, ExternalSecret, Stores
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, unknown
 from exporter.words import counted
@@ -74,12 +74,12 @@ def untouched_problems(
 
 
 def rotated_in_cluster(
-    stores: Stores, rotated: Collection[str], oldest: timedelta, now: datetime
+    stores: Stores, rotated: Mapping[str, datetime], oldest: timedelta, now: datetime
 ) -> set[tuple[str, str]]:
     """The Secrets, as namespace and name, that are shown to be rotated.
 
-    Those of Certificates that make a new key at each renewal, and those of ExternalSecrets all of whose entries come from
-    secrets in AWS that are. `rotated` are the names of these.
+    Those of Certificates that make a new key at each renewal, and those of ExternalSecrets all of whose entries are the present
+    values of secrets in AWS that are, and were read since. `rotated` has the names of these, and when.
     """
     found = {
         (one.namespace, one.spec.secret_name)
@@ -87,7 +87,19 @@ def rotated_in_cluster(
         if one.rotates_key and one.status.not_before and timedelta(0) <= now - one.status.not_before <= oldest
     }
     for external in stores.external:
-        remote = {entry.remote_ref.key for entry in external.spec.data or ()}
-        if remote and remote <= set(rotated) and not external.spec.data_from:
+        store = stores.store_of(external)
+        if store is not None and store.is_secrets_manager and _has_read(external, rotated):
             found.add((external.namespace, external.secret))
     return found
+
+
+def _has_read(external: ExternalSecret, rotated: Mapping[str, datetime]) -> bool:
+    """Whether all that it writes are present values of these secrets, read after the last of them was rotated."""
+    entries = [entry.remote_ref for entry in external.spec.data or ()]
+    ready = external.status.condition("Ready")
+    if not entries or external.spec.data_from or ready is None or ready.status != "True" or external.was_changed:
+        return False
+    if not all(one.key in rotated and one.version in ("", "AWSCURRENT") for one in entries):
+        return False
+    read = external.status.refresh_time
+    return read is not None and all(rotated[one.key] <= read for one in entries)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from collectors.systems.kubernetes.model.base import Condition
 from collectors.systems.secrets.model.options import SettingsOptions
 from collectors.systems.secrets.model.rules import Sort
-from collectors.systems.secrets.model.stores import ExternalSecret, SecretStore, Stores
+from collectors.systems.secrets.model.stores import ExternalSecret, Stores
 from collectors.systems.secrets.model.workloads import Workload
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, unknown
@@ -64,21 +64,14 @@ def _external_problems(external: ExternalSecret, stores: Stores, now: datetime) 
     path = external.path
     if problem := _unmet(f"ExternalSecret {path}", external.status.condition("Ready"), "Ready", "operator"):
         yield problem
+    elif external.was_changed:
+        yield unknown(f"ExternalSecret {path} was changed, and not read from its store since.", reason=Reason.PENDING)
     else:
         yield from _refresh_problems(external, now)
     reference = external.spec.secret_store_ref
     if reference is None:
         return
-    of_cluster = reference.kind == "ClusterSecretStore"
-    candidates: Sequence[SecretStore] = stores.cluster_stores if of_cluster else stores.stores
-    store = next(
-        (
-            one
-            for one in candidates
-            if one.metadata.name == reference.name and (of_cluster or one.namespace == external.namespace)
-        ),
-        None,
-    )
+    store = stores.store_of(external)
     if store is None:
         yield failed(
             f"ExternalSecret {path} names {reference.kind} {reference.name}, which does not exist.",

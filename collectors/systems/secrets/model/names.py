@@ -28,6 +28,7 @@ _SHORT_PASSWORDS = frozenset(
             "psw",
             "bindpw",
             "authtok",
+            "psk",
         ),
         *(
             "passe",
@@ -61,7 +62,7 @@ _KEYS = frozenset(
     {
         "api", "access", "private", "secret", "account", "auth", "encryption", "encrypt", "signing", "shared", "master",
         "session", "cookie", "app", "jwt", "hmac", "aes", "webhook", "cipher", "crypto", "service", "storage", "deploy",
-        "license",
+        "license", "stream", "rtmp",
     }
 )  # fmt: skip
 #: Keys that name something, before which digits of a key are none.

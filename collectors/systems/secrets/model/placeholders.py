@@ -170,6 +170,7 @@ _SWITCHES: Mapping[str, re.Pattern[str]] = {
 """Settings that examples have so that they work at once, and what is wrong in production."""
 _NO_VALUE = re.compile(r"(?i)trial|null|none|nil|undefined|nan|<nil>|<no value>|\[object object\]")
 _LOGIN = re.compile(r"(?i)://[^\s/:@]*:(?P<url>[^\s@/]+)@|^(?:admin|administrator):(?P<pair>[^\s:]+)$")
+_KEYS_OF_SECRETS = frozenset({"password", "token"})
 _PREFIX = re.compile(r"(?i)^(?:sk|pk|rk|whsec|base64|api|key|token|ghp|xoxb)[-_:](?:live[-_]|test[-_])?")
 _ALSO_SECRETS = frozenset({"AWS_ACCESS_KEY_ID", "NEO4J_AUTH"})
 """Names that do not sound like a secret's, of what has defaults."""
@@ -207,6 +208,8 @@ def _secret_rules(words: Sequence[str], own: str, kind: str) -> Iterator[str]:
     of_password = names_password(words)
     default = is_default(password) or ((of_password or login is not None) and is_guessed_at_once(password))
     default = default and not (password.istitle() and password.isalpha())
+    if words == ["secret", "key"] and own in _KEYS_OF_SECRETS:
+        return  # which key of a Secret
     if (kind or login) and (default or (login and _is_placeholder(password))):
         yield "a default password"
     if not kind:

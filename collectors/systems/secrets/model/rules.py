@@ -85,7 +85,9 @@ _FORMS: Mapping[str, re.Pattern[str]] = {
         r"(?i)\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@\"'<>]{0,100}:(?P<value>\$\{[^}\s]*\}|[^\s\"'<>@]{1,200})@[\w\[$-]"
     ),
     "a connection string with a password": re.compile(
-        r"(?i)(?<![\w.-])[\w.-]{1,100}:(?P<value>[^\s@:/\"']{3,100})@(?:tcp|unix)\(|(?<![\w./-])[\w$#]{1,30}/(?P<oracle>[^\s@/\"']{3,100})@(?://)?[\w.-]{1,200}(?:[:/]|$)|\b(?:password|pwd|accountkey|sharedaccesskey)=(?P<other>[^;\s\"'&]{3,200})"
+        r"(?i)(?<![\w.-])[\w.-]{1,100}:(?P<value>[^\s@:/\"']{3,100})@(?:tcp|unix)\(|(?<![\w./-])[\w$#]{1,30}/(?P<oracle>[^\s@/\"']{3,100})@(?://[\w.-]|[\w.-]{1,200}:\d{2,5}[:/]\w)"
+        r"|\b(?:password|pwd|accountkey|sharedaccesskey)=(?P<other>[^;\s\"'&]{3,200})(?=[;\s\"'&]|$)"
+        r"(?![ \t]{1,8}[A-Za-z]{1,30}(?:[ \t.!?]|$|\n))"
     ),
     "a signed URL": re.compile(r"[?&](?:sig|X-Amz-Signature|X-Goog-Signature)=[\w%+/=-]{32,}"),
     "HTTP credentials": re.compile(
@@ -104,11 +106,12 @@ _FORMS: Mapping[str, re.Pattern[str]] = {
     "a secret in a configuration file": re.compile(
         r"(?m):[ \t]{0,8}(?:PSK|XAUTH|EAP)[ \t]{1,8}(?:\"(?P<psk>[^\"\n$]{3,200})\"|(?P<bare>[^\s\"$%]{3,200}))"
         r"|<auth-user-pass>\s{1,8}\S{1,100}\s{1,8}(?P<vpn>\S{3,200})\s{1,8}</auth-user-pass>"
-        r"|^[^\s#]{1,100}[ \t]{1,8}\*[ \t]{1,8}(?P<chap>[^\s*]{3,200})[ \t]{1,8}\*$"
+        r"|^[^\s#]{1,100}[ \t]{1,8}\*[ \t]{1,8}(?P<chap>(?=\S{0,200}\d)(?=\S{0,200}[A-Za-z])[^\s*]{3,200})[ \t]{1,8}\*$"
         r"|\bstatic:[^:\s]{1,100}:(?P<static>[^\s:$]{3,200})"
         r"|\bcreateUser[ \t]{1,8}\S{1,80}[ \t]{1,8}(?:SHA|MD5)[-\d]{0,4}[ \t]{1,8}\"?(?P<snmp>[^\s\"$]{3,200})"
         r"|\bchpasswd:[^#]{0,120}?\b[\w.-]{1,40}:(?P<cloud>[^\s$*:|>{]{3,200})"
         r"|^\[[\w.-]{1,200}\](?::\d{1,5})?[ \t]{1,8}[^\s:]{1,100}:(?P<sasl>\S{3,200})$"
+        r"|\buser_\w{1,40}[ \t]{0,4}=[ \t]{0,4}\"(?P<jaas>[^\"\n$]{3,200})\""
         r"|\bHEX:(?P<ntp>[0-9A-Fa-f]{20,200})\b|\bsecret[ \t]{1,8}\"(?P<tsig>[A-Za-z0-9+/]{12,200}={0,2})\""
         r"|\busers[ \t]{0,4}=[ \t]{0,4}\[[ \t]{0,4}\"[\w.-]{1,80}:(?P<users>[^\"$\{][^\"\n]{2,200})\""
         r"|(?i:proxy_set_header|set-header|header_up|add_header)[ \t]{1,8}[\"']?[\w-]{0,40}(?i:key|token|secret)[\w-]{0,40}[\"']?"
@@ -121,7 +124,7 @@ _ENTROPY = "a random value"
 _TWO = "a user and password"
 
 _NAMED = re.compile(
-    r"(?<![\w.$\-])(?:--?D?)?(?P<name>[A-Za-z_][\w.\-]{0,80})\\?[\"']?[ \t]{0,8}(?::=|=>|[:=])[ \t]{0,8}\\?(?:\"\"\""
+    r"(?<![\w.$\-])(?:--?D?)?(?P<name>[A-Za-z_][\w.\-]{0,80})\\?[\"']?\]?[ \t]{0,8}(?::=|=>|::|[:=])[ \t]{0,8}\\?(?:\"\"\""
     r"|''')?(?P<value>[>|][-+]?[ \t]*\n[ \t]+\S{1,400}|\$\{[^}\s]*\}"
     r"|\"[^\"\\\n]{1,400}|'[^'\n]{1,400}"
     r"|[^\s\"'&,;{}\[\]\\][^\s\"',;{}\\]*)"
@@ -143,11 +146,16 @@ _PLAIN = re.compile(
     r"[ \t]{1,40}[\"']?(?P<value>[^\s\"'=:]{3,200})[\"']?[ \t]*;?[ \t]*$"
 )
 """A name and a value on a line of their own, as Fluentd and Mosquitto have it."""
+_SET = re.compile(
+    r"(?m)^[ \t]*(?:SetEnv|fastcgi_param|uwsgi_param|ENV)[ \t]{1,8}(?P<name>[A-Za-z_]\w{0,80})[ \t]{1,8}\"?"
+    r"(?P<value>[^\s\";=]{3,200})"
+)
+_PROPERTY = re.compile(r"<name>(?P<name>[\w.-]{1,80})</name>\s{0,8}<value>(?P<value>[^<\s]{1,400})</value>")
 _TAGGED = re.compile(r"<(?P<name>[A-Za-z_][\w.\-]{0,80})>\s{0,8}(?P<value>[^<>\s]{1,400})\s{0,8}</")
 _DIRECTIVE = re.compile(
     r"(?im)^[ \t]*(?:user\s+\S+.*?\s>(?P<user>\S{3,})"
-    r"|rootpw\s+(?:--plaintext\s+)?(?!--)(?P<root>[^\s$]{3,})|(?:ro|rw)community6?\s+(?P<community>\S{3,})"
-    r"|stats\s+auth\s+[^\s:]+:(?P<stats>\S{3,})|(?:sentinel\s+auth-pass\s+\S+|user\s+\S+\s+insecure-password)\s+(?P<other>\S{3,})"
+    r"|rootpw\s+(?:--plaintext\s+)?(?!--)(?P<root>[^\s$]{3,})|(?:ro|rw)community6?\s+(?!(?:public|private)\b)(?P<community>\S{3,})"
+    r"|basicauth\s+\S+\s+(?P<proxy>\S{3,})|stats\s+auth\s+[^\s:]+:(?P<stats>\S{3,})|(?:sentinel\s+auth-pass\s+\S+|user\s+\S+\s+insecure-password)\s+(?P<other>\S{3,})"
     r"|(?P<name>requirepass|masterauth|auth_pass|sasl_passwd"
     r"|bindpw)[ \t]+[\"']?(?P<value>[^\s\"']{3,})"
     r"|machine\s+\S+\s+login\s+\S+\s+password\s+(?P<netrc>\S{3,})|[\w.*-]+:(?:\d{2,5}|\*):[^:\s]*:[^:\s]+:(?P<pgpass>[^:\s]{3,}))"
@@ -217,7 +225,10 @@ def in_text(name: str, text: str) -> tuple[Finding, ...]:
     found += _as_argument(name, uncommented)
     for match in _DIRECTIVE.finditer(uncommented):
         value = next(
-            filter(None, match.group("user", "other", "value", "netrc", "pgpass", "root", "community", "stats")), ""
+            filter(
+                None, match.group("user", "other", "value", "netrc", "pgpass", "root", "community", "stats", "proxy")
+            ),
+            "",
         )
         if not _REFERENCE.fullmatch(value):
             found.append(Finding(Sort.SECRET, shown(match["name"] or name), _NAMED_AS))
@@ -271,9 +282,15 @@ def _placeholders(name: str, value: str, *, alone: bool = False) -> Iterator[Fin
 
 
 def _named(text: str, *, nested: bool = False) -> Iterator[Finding]:
-    for pattern in (_NAMED, _PAIRED, _PAIRED_BACKWARDS, _TAGGED, _DEFINED, _PLAIN):
+    for pattern in (_NAMED, _PAIRED, _PAIRED_BACKWARDS, _TAGGED, _DEFINED, _PLAIN, _SET, _PROPERTY):
         for match in pattern.finditer(text):
             name, value = match["name"], _BLOCK.sub("", match["value"]).strip("\"'").rstrip()
+            if (
+                value.isalpha()
+                and (rest := _WORDS_AFTER.match(text, match.end()))
+                and _PROSE.fullmatch(f"{value}{rest[0]}")
+            ):
+                continue
             if _is_secret(name, value, in_file=pattern not in (_PAIRED, _PAIRED_BACKWARDS)):
                 yield Finding(Sort.SECRET, shown(name), _NAMED_AS)
             if name.lower() not in ("http", "https"):
@@ -291,6 +308,8 @@ def _logins(text: str) -> Iterator[Finding]:
                 yield Finding(Sort.SECRET, shown(match["name"]), _TWO)
 
 
+_WORDS_AFTER = re.compile(r"(?:[ \t]{1,4}[\w']{1,40})+")
+"""The words behind a first one: `new_password: New password` is a text of an interface."""
 _SETS = re.compile(r"\w\s{0,4}=\s{0,4}[\"']?\w")
 """What is quoted may set something itself: `--property 'sasl.jaas.config=… password="…"'`."""
 _LOGINS = re.compile(
@@ -358,6 +377,8 @@ def _is_secret(name: str, value: str, *, in_file: bool = False) -> bool:
         return True
     if kind == "password" and not in_file and _SWITCHES.fullmatch(own):
         return not _SWITCHED & set(words) and words[-1] != "passwords" and own.lower() in ("yes", "no", "on", "off")
+    if words[-1:] == ["community"] and own.lower() not in ("public", "private") and _has_own_part(own):
+        return True
     if kind and _VARIABLE.search(own) and _has_own_part(own):
         return True
     if in_file and (own.istitle() or not is_default(own)) and _PROSE.fullmatch(own):

@@ -38,6 +38,7 @@ class _Status(Struct, frozen=True):
     refresh_time: datetime | None = None
     not_before: datetime | None = None
     observed_generation: int | None = None
+    synced_resource_version: str = ""
 
     def condition(self, *types: str) -> Condition | None:
         """The first condition of one of these types."""
@@ -55,6 +56,8 @@ class _Target(Struct, frozen=True):
 
 class _RemoteRef(Struct, frozen=True):
     key: str = ""
+    property: str = ""
+    version: str = ""
 
 
 class _Data(Struct, frozen=True):
@@ -88,6 +91,12 @@ class ExternalSecret(_Object, frozen=True):
         return frozenset(one.secret_key for one in self.spec.data or ())
 
     @property
+    def was_changed(self) -> bool:
+        """Whether it was changed after it was last read: the operator remembers of which generation that was."""
+        generation = self.status.synced_resource_version.partition("-")[0]
+        return generation.isdecimal() and int(generation) < self.metadata.generation
+
+    @property
     def refreshes_every(self) -> timedelta | None:
         """How often it is read from the store again; None where it never is."""
         if self.spec.refresh_policy in ("CreatedOnce", "OnChange"):
@@ -99,10 +108,21 @@ class ExternalSecret(_Object, frozen=True):
         return interval or None
 
 
+class _StoreSpec(Struct, frozen=True):
+    provider: dict[str, Any] | None = None
+
+
 class SecretStore(_Object, frozen=True):
     """Where ExternalSecrets are read from."""
 
+    spec: _StoreSpec = _StoreSpec()
     status: _Status = _Status()
+
+    @property
+    def is_secrets_manager(self) -> bool:
+        """Whether it is AWS Secrets Manager."""
+        aws = (self.spec.provider or {}).get("aws")
+        return isinstance(aws, dict) and aws.get("service") == "SecretsManager"
 
 
 class _SealedTemplateMetadata(Struct, frozen=True):
@@ -174,6 +194,33 @@ class Stores(Struct, frozen=True):
             if (one.namespace, one.secret) == (namespace, secret) and condition and condition.status == "True":
                 found |= one.keys
         return found
+
+    def store_of(self, external: ExternalSecret) -> SecretStore | None:
+        """The store that an ExternalSecret names; None where it names none or that does not exist."""
+        reference = external.spec.secret_store_ref
+        if reference is None:
+            return None
+        of_cluster = reference.kind == "ClusterSecretStore"
+        return next(
+            (
+                one
+                for one in (self.cluster_stores if of_cluster else self.stores)
+                if one.metadata.name == reference.name and (of_cluster or one.namespace == external.namespace)
+            ),
+            None,
+        )
+
+    def origin(self, namespace: str, secret: str, key: str) -> tuple[str, ...] | None:
+        """Where a key of a Secret is read from: its store, and what it is called there; None where no object says that."""
+        for one in self.external:
+            reference = one.spec.secret_store_ref
+            if (one.namespace, one.secret) != (namespace, secret) or reference is None:
+                continue
+            place = "" if reference.kind == "ClusterSecretStore" else one.namespace
+            for entry in one.spec.data or ():
+                if entry.secret_key == key and entry.remote_ref.key:
+                    return reference.kind, place, reference.name, entry.remote_ref.key, entry.remote_ref.property
+        return None
 
     def writes(self, namespace: str, secret: str) -> bool:
         """Whether one of them writes this Secret."""

@@ -6,6 +6,8 @@ import pytest
 
 from collectors.systems.aws_perimeter.model import wide_open
 
+SCATTERED = "16 networks from 20.0.0.0/10 to 27.128.0.0/10, which are more than a /8 together,"
+
 
 @pytest.mark.parametrize(
     ("networks", "expected"),
@@ -16,6 +18,8 @@ from collectors.systems.aws_perimeter.model import wide_open
         (("::/0", "10.0.0.0/8"), "::/0"),
         (("2000::/3",), "2000::/3"),
         (("10.0.0.0/8", "172.16.0.0/12", "fc00::/7", "203.0.113.0/24", "2001:db8::/32"), None),
+        (tuple(f"{first}.{second}.0.0/10" for first in range(20, 28) for second in (0, 128)), SCATTERED),
+        (tuple(f"{first}.0.0.0/10" for first in range(20, 23)), None),
         ((), None),
     ],
 )

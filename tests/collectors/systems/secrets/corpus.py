@@ -163,6 +163,9 @@ FURTHER_SETTINGS: Texts = (
     ("AUTH_USERS", f"alice:{_CANARY}7x,bob:{_CANARY}8x"),
     ("REGISTRY_AUTH", f"app:{_CANARY}7x"),
     ("SSHPASS", f"{_CANARY}7x"),
+    ("WIFI_PSK", f"{_CANARY}7x"),
+    ("SNMP_COMMUNITY", f"{_CANARY}7x"),
+    ("RTMP_KEY", f"{_CANARY}7x"),
 )
 FURTHER_FILES: Texts = (
     ("wp-config.php", f"<?php\ndefine( 'DB_PASSWORD', '{_CANARY}7' );\n"),
@@ -210,6 +213,14 @@ FURTHER_FILES: Texts = (
     ("snmp.sh", f"snmpget -v3 -u a -A {_CANARY}7x h\nls\n"),
     ("ipmi.sh", f"ipmitool -H h -U a -P {_CANARY}7x x\nls\n"),
     ("kinit.sh", f"echo {_CANARY}7x | kinit a@ACME\nls\n"),
+    ("gitlab.rb", f"gitlab_rails['smtp_password'] = \"{_CANARY}7x\"\n"),
+    ("php-fpm.conf", f"env[DB_PASSWORD] = {_CANARY}7x\nx=1\n"),
+    ("users.ldif", f"dn: cn=a\nuserPassword:: {_encoded(_RANDOM)}\n"),
+    ("jaas.conf", f'Server {{\n  user_admin="{_CANARY}7x";\n}};\n'),
+    ("core-site.xml", f"<property><name>fs.s3a.secret.key</name><value>{_RANDOM}</value></property>\n"),
+    ("tinyproxy.conf", f"BasicAuth app {_CANARY}7x\nPort 1\n"),
+    ("httpd.conf", f"SetEnv DB_PASSWORD {_CANARY}7x\nX Y\n"),
+    ("Dockerfile", f"FROM a\nENV DB_PASSWORD {_CANARY}7x\n"),
 )
 FURTHER_ARGUMENTS: tuple[tuple[str, ...], ...] = (
     ("--basic-auth", f"app:{_CANARY}7"),
@@ -479,6 +490,92 @@ HARMLESS_FILES: Texts = (
         'curl -u "$USER:$PASSWORD" https://hook.internal/\nmysql -p"$PASSWORD" orders\nredis-cli -a "$PASSWORD" ping\n',
     ),
     ("messages.properties", "login.title=Log in\nlogin.hint=Enter your user name\n"),
+)
+
+FURTHER_HARMLESS_FILES: Texts = (
+    ("app.yaml", "server:\n  port: 8080\n  users: 20\n"),
+    ("rbac.yaml", "users:\n- system:serviceaccount:shop:web1234\n- system:masters\n"),
+    (
+        "prom.yaml",
+        (
+            '- alert: PasswordExpiring\n  expr: password_expiry_seconds{user="a"} < 3600\n  annotations:\n'
+            "    summary: Password of {{ $labels.user }} expires\n"
+        ),
+    ),
+    ("rule.yaml", "- record: token:requests:rate5m\n  expr: sum(rate(token_requests_total[5m])) by (user)\n"),
+    (
+        "dash.json",
+        '{"title": "Tokens", "targets": [{"expr": "sum(token_total)", "legendFormat": "{{token}}"}], "uid": "a1B2c3D4e5F6g7H8"}',
+    ),
+    (
+        "cert.yaml",
+        "spec:\n  secretName: web-tls\n  issuerRef:\n    name: letsencrypt\n  privateKey:\n    rotationPolicy: Always\n",
+    ),
+    (
+        "es.yaml",
+        (
+            "spec:\n  secretStoreRef:\n    name: vault\n  data:\n  - secretKey: password\n    remoteRef:\n"
+            "      key: shop/db\n      property: password\n"
+        ),
+    ),
+    ("toler.yaml", "tolerations:\n- key: dedicated\n  value: tokens\n"),
+    (
+        "nginx.conf",
+        (
+            "location /login {\n  proxy_set_header X-Forwarded-User $remote_user;\n"
+            '  proxy_set_header Authorization "";\n  auth_basic_user_file /etc/nginx/htpasswd;\n}\n'
+        ),
+    ),
+    ("envoy.yaml", 'request_headers_to_add:\n- header:\n    key: x-request-id\n    value: "%REQ(X-REQUEST-ID)%"\n'),
+    ("log.yaml", "fields:\n- name: token\n  type: keyword\n- name: password\n  type: keyword\n"),
+    ("schema.json", '{"properties": {"password": {"type": "string", "minLength": 8}, "token": {"type": "string"}}}'),
+    (
+        "openapi.yaml",
+        "components:\n  securitySchemes:\n    token:\n      type: http\n      scheme: bearer\n      bearerFormat: JWT\n",
+    ),
+    (
+        "entry.sh",
+        (
+            '#!/bin/sh\nif [ -f "$PASSWORD_FILE" ]; then\n  PASSWORD="$(cat "$PASSWORD_FILE")"\nfi\n'
+            'exec app --password-file "$PASSWORD_FILE"\n'
+        ),
+    ),
+    ("wait.sh", "until pg_isready -h db -p 5432 -U app; do sleep 1; done\n"),
+    ("ssh.sh", "ssh -p 2222 deploy@host ls\nscp -P 2222 a deploy@host:/tmp\n"),
+    ("zip.sh", "zip -r out.zip dir\nunzip -o out.zip -d /tmp\nmkdir -p /data/x\n"),
+    ("kafka.sh", "kafka-topics.sh --bootstrap-server k:9092 --create --topic t -p 3\n"),
+    ("nats.sh", "nats pub orders.created hello --server nats://nats:4222\n"),
+    (
+        "docker.sh",
+        "docker run -p 8080:8080 app\ndocker login --username a --password-stdin registry < /run/secrets/pw\n",
+    ),
+    ("az.sh", "az aks get-credentials -n prod -g rg\naz storage blob list -p 5\n"),
+    (
+        "i18n.properties",
+        "password.hint=Choose a password\ntoken.expired=Your token has expired\nerror.password=Wrong password\n",
+    ),
+    ("en.yml", "en:\n  password: Password\n  new_password: New password\n  secret: Secret\n  api_key: API key\n"),
+    ("features.yaml", "features:\n  password_login: true\n  token_refresh: false\n  secret_santa: on\n"),
+    ("limits.yaml", "tokens:\n  max: 4096\n  per_minute: 100\npassword:\n  min_length: 12\n"),
+    ("crontab", "0 1 * * * root /usr/bin/backup\n*/5 * * * * app /bin/x\n"),
+    ("hosts", "127.0.0.1 localhost\n10.0.0.1 db\n"),
+    ("sudoers", "root ALL=(ALL) ALL\napp * nothing *\n"),
+    ("pg_hba.conf", "host all all 0.0.0.0/0 scram-sha-256\nlocal all * peer\n"),
+    ("ports.yaml", "ports:\n- name: http\n  port: 80\n  users: web:8080\n"),
+    ("snmp", "rocommunity public 127.0.0.1\n"),
+    ("fluent", "<match a>\n  password \"#{ENV['P']}\"\n  shared_key \"#{ENV['K']}\"\n</match>\n"),
+    ("toml", '[auth]\npassword_cmd = "pass show db"\ntoken_path = "/run/t"\n'),
+    ("ini", "[a]\npassword =\ntoken=\n"),
+    ("xml", "<a>\n<password></password>\n<token>${TOKEN}</token>\n</a>"),
+    ("oracle.md", "See docs/readme@latest for a/b@v1 notes\nuses: actions/checkout@v4\n"),
+    (
+        "npm",
+        (
+            "image: ghcr.io/acme/web@sha256:3f9a7c51e2b84d06a1c7f5309e8b2d643f9a7c51e2b84d06a1c7f5309e8b2d64\n"
+            "uses: acme/action@main:8\n"
+        ),
+    ),
+    ("git", "git clone ssh://git@github.com/acme/x.git\ngit+https://github.com/a/b@v1.2\n"),
 )
 
 PLACEHOLDERS: Texts = (

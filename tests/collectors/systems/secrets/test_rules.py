@@ -85,6 +85,7 @@ def test_further_placeholders_are_found() -> None:
 
 def test_further_harmless_settings_are_neither() -> None:
     assert [(one, in_setting(*one)) for one in corpus.FURTHER_HARMLESS if in_setting(*one)] == []
+    assert [(one, in_text(*one)) for one in corpus.FURTHER_HARMLESS_FILES if in_text(*one)] == []
 
 
 @pytest.mark.parametrize("value", ["my-super-secret-key", "jwt_secret_key", "thisisasecret", "test-secret-2"])
