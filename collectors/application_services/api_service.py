@@ -129,7 +129,8 @@ class ApiService(ServiceCollector[ApiSettings, ApiTarget]):
 
         The pods that `pods` selects, and the template of their workload, have at least `min_grace_period` to shut down, do not
         spend all of it in a preStop hook that sleeps, and have a readiness probe in each container that serves a port. None of
-        their containers was killed (exit code 137, not OOMKilled) within `kill_window`, as far as pods that are still there show.
+        their containers was killed (exit code 137, not OOMKilled) within `kill_window`, as far as pods show that are still there or
+        were deleted while the exporter watched them.
         Whether the process finishes its requests on SIGTERM no specification shows: a record does, of a drill in which a pod was
         deleted while a slow request ran, and the request was answered.
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 from pydantic import ValidationError
 
 from exporter.evidence.validity import Evidence
-from exporter.verdict import Reason, Status
+from exporter.verdict import Reason, Result, Status
 from tests.collectors.application_services import services
 from tests.collectors.application_services.services import see
 from tests.collectors.evidence import attested
@@ -105,10 +108,10 @@ async def test_a_pod_that_was_killed_at_the_end_of_its_grace_period(
     pod = manifest("v1", "Pod", "api", namespace, metadata=meta, spec=spec)
     control_plane.apply(pod)
     control_plane.wait(control_plane.path(pod), lambda one: one["status"].get("startTime"), "the pod to run")
-    control_plane.call("DELETE", control_plane.path(pod), {"gracePeriodSeconds": 1})
+    control_plane.call("DELETE", control_plane.path(pod))
     found = control_plane.get(control_plane.path(pod))
     end = {"exitCode": 137, "reason": "Error", "startedAt": found["metadata"]["creationTimestamp"]}
-    end["finishedAt"] = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    end["finishedAt"] = (datetime.now(UTC) + timedelta(seconds=31)).strftime("%Y-%m-%dT%H:%M:%SZ")
     status = {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
     control_plane.patch_status(pod, containerStatuses=[status | {"state": {"terminated": end}}])
     try:
@@ -117,6 +120,79 @@ async def test_a_pod_that_was_killed_at_the_end_of_its_grace_period(
     finally:
         content = "application/merge-patch+json"
         control_plane.call("PATCH", control_plane.path(pod), {"metadata": {"finalizers": None}}, content=content)
+
+
+def shut_down(cluster: ControlPlane, pod: dict[str, Any], exit_code: int, after: int) -> None:
+    """Delete a pod as a kubelet does whose container ends `after` seconds: it reports the end, and then leaves no grace.
+
+    kwok takes the grace away; who keeps the pod is this test alone.
+    """
+    path = cluster.path(pod)
+    cluster.call("DELETE", path)
+    found = cluster.get(path)["metadata"]
+    asked = datetime.fromisoformat(found["deletionTimestamp"]) - timedelta(seconds=found["deletionGracePeriodSeconds"])
+    ended = {"exitCode": exit_code, "reason": "Error" if exit_code else "Completed"}
+    ended |= {name: (asked + timedelta(seconds=after)).isoformat() for name in ("startedAt", "finishedAt")}
+    status = {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
+    cluster.patch_status(
+        pod,
+        phase="Failed" if exit_code else "Succeeded",
+        containerStatuses=[status | {"state": {"terminated": ended}}],
+    )
+    content = "application/merge-patch+json"
+    cluster.wait(path, lambda one: one["metadata"]["deletionGracePeriodSeconds"] == 0, "the grace to be taken away")
+    cluster.call("PATCH", path, {"metadata": {"finalizers": None}}, content=content)
+
+
+async def test_pods_that_were_killed_and_are_gone(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """What is the first process in a container, and swallows SIGTERM, shows when pods are replaced."""
+    tried = attested(tmp_path / "new", f"api_service.{LINE}")
+    namespace = control_plane.namespace("api")
+
+    def made(name: str, revision: str) -> dict[str, Any]:
+        labels = {"app": "api", "pod-template-hash": revision}
+        meta = {"labels": labels, "finalizers": ["example.com/kept"]}  # so that nobody else deletes it before its end
+        spec = pod_spec(containers=[container(**SERVING)], terminationGracePeriodSeconds=30)
+        pod = manifest("v1", "Pod", name, namespace, metadata=meta, spec=spec)
+        control_plane.apply(pod)
+        control_plane.wait(control_plane.path(pod), lambda one: one["status"].get("startTime"), "the pod to run")
+        return pod
+
+    pods = {name: made(name, revision) for name, revision in (("a", "old"), ("b", "old"), ("c", "old"), ("d", "old"))}
+    try:
+        async with asking(control_plane, watch=True) as clients:
+
+            async def verdict() -> Result:
+                pods = {"namespace": namespace, "selector": "app=api"}
+                return await see("api_service", LINE, "http://api", clients=clients, evidence=tried, pods=pods)
+
+            async def becomes(status: Status, part: str) -> None:
+                async with asyncio.timeout(60):
+                    while (seen := await verdict()).status is not status or part not in seen.summary:
+                        await asyncio.sleep(0.2)
+
+            assert (await verdict()).status is Status.OK
+            shut_down(control_plane, pods["a"], 143, 1)
+            shut_down(control_plane, pods["b"], 137, 3)  # sooner: by somebody else
+            await becomes(Status.UNKNOWN, f"Container main of pod {namespace}/b was killed")
+            shut_down(control_plane, pods["c"], 137, 30)
+            await becomes(Status.FAILED, f"Container main of pod {namespace}/c was killed")
+            assert "at the end of its grace period" in (await verdict()).summary
+            # A new revision, of which nothing is known yet, and one of whose pods then ends well.
+            pods |= {name: made(name, "new") for name in ("e", "f")}
+            shut_down(control_plane, pods["d"], 137, 30)
+            await becomes(Status.FAILED, f"{namespace}/c was killed")
+            shut_down(control_plane, pods["e"], 0, 2)
+            await becomes(Status.OK, "none was seen killed")
+            shut_down(control_plane, pods["f"], 137, 30)
+            await becomes(Status.FAILED, "")
+    finally:
+        for pod in pods.values():
+            with suppress(HTTPError):  # it is gone
+                content = "application/merge-patch+json"
+                control_plane.call(
+                    "PATCH", control_plane.path(pod), {"metadata": {"finalizers": None}}, content=content
+                )
 
 
 @pytest.mark.parametrize("options", [{"min_grace_period": "0s"}, {"kill_window": "soon"}])

@@ -117,7 +117,7 @@ async def see_pods(collector: Collector[Any, Any], pods: Pods) -> Result:
 
     Raises ProbeError when Kubernetes cannot be asked, or the client does not look at their namespace.
     """
-    chosen, workloads, taken = await _chosen(collector, pods)
+    chosen, workloads, taken, _ = await _chosen(collector, pods)
     judged = judge_pods(str(pods), chosen, workloads, pods, taken)
     return with_selectors(judged, collector.client(Kubernetes).settings.selectors)
 
@@ -127,7 +127,7 @@ async def see_shutdown(collector: Collector[Any, Any], pods: Pods, limits: Shutd
 
     Raises ProbeError when Kubernetes cannot be asked, or the client does not look at their namespace.
     """
-    chosen, workloads, taken = await _chosen(collector, pods)
+    chosen, workloads, taken, departed = await _chosen(collector, pods)
     if not chosen:
         judged = failed(f"No pods of {pods} exist, so nothing shows how they shut down.", reason=Reason.MISSING)
     else:
@@ -137,12 +137,14 @@ async def see_shutdown(collector: Collector[Any, Any], pods: Pods, limits: Shutd
             f"Pods of {pods} have at least {format_duration(limits.min_grace_period)} to shut down, a readiness probe and "
             f"{'a' if hooks else 'no'} preStop hook, and none was seen killed within {format_duration(limits.kill_window)}."
         )
-        judged = verdict(shutdown_problems(chosen, workloads, limits, taken), good)
+        judged = verdict(shutdown_problems(chosen, workloads, departed, limits, taken), good)
     return with_selectors(judged, collector.client(Kubernetes).settings.selectors)
 
 
-async def _chosen(collector: Collector[Any, Any], pods: Pods) -> tuple[list[PodGroup], list[Workload], datetime]:
-    """The pods that are meant, their workloads, and the moment."""
+async def _chosen(
+    collector: Collector[Any, Any], pods: Pods
+) -> tuple[list[PodGroup], list[Workload], datetime, list[PodGroup]]:
+    """The pods that are meant, their workloads, the moment, and those of the pods that were deleted while they were watched."""
     client = collector.client(Kubernetes)
     snapshot = await client.list(PODS)
     looked_at(snapshot, pods.namespace)
@@ -155,7 +157,7 @@ async def _chosen(collector: Collector[Any, Any], pods: Pods) -> tuple[list[PodG
     # There are many of them, one for each past revision of a Deployment: listed where some pod has no other owner.
     if any(pod.workload[0] == "ReplicaSet" for pod in chosen):
         workloads += (await client.list(REPLICA_SETS)).items
-    return chosen, workloads_of(pods, workloads, chosen), snapshot.taken
+    return chosen, workloads_of(pods, workloads, chosen), snapshot.taken, pods_of(pods, snapshot.departed)
 
 
 async def see_cron_job(

@@ -91,12 +91,14 @@ class KubernetesSettings(Options):
 class Snapshot(Generic[T]):
     """The objects of a kind at one moment, by the API server's clock (UTC): ages are counted from `taken`, not from our clock.
 
-    `namespaces` are those checked; none means all.
+    `namespaces` are those checked; none means all. `departed` are objects that were deleted while a watch followed them, where the
+    kind has them remembered.
     """
 
     items: Sequence[T]
     taken: datetime
     namespaces: tuple[str, ...] = ()
+    departed: Sequence[T] = ()
 
 
 class _ReviewStatus(msgspec.Struct, frozen=True, gc=False):
@@ -248,7 +250,8 @@ class Kubernetes(Client[KubernetesSettings]):
                 await task  # raises what ended it: nothing that it reported before is true any more
         followed = [follower.objects() for follower in followers]
         items = [item for objects, _ in followed for item in objects]
-        return Snapshot(items, min(at for _, at in followed), self._namespaces(kind))
+        departed = [item for follower in followers for item in follower.departed()]
+        return Snapshot(items, min(at for _, at in followed), self._namespaces(kind), departed)
 
     async def _follow(self, kind: Kind[T]) -> Sequence[Follower[T]]:
         groups = await self._groups_for(kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
@@ -30,6 +31,7 @@ _PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _MANY_CHANGES = 100_000
 """After so many, it is listed again: what is shared between objects is never forgotten otherwise."""
 _MAX_BYTES = 2**24
+_MOST_REMEMBERED = 2000
 
 
 class _Identity(msgspec.Struct, frozen=True, gc=False):
@@ -132,6 +134,7 @@ class Follower(Generic[T]):
         self._trouble = ""
         self._absent: NotServed | None = None
         self._gathered: list[T] | None = None
+        self._departed: deque[Any] = deque(maxlen=_MOST_REMEMBERED)
         self._start_again()
 
     def objects(self) -> tuple[list[T], datetime]:
@@ -153,6 +156,11 @@ class Follower(Generic[T]):
             if self._gathered is None:
                 self._gathered = self._kind.gathered(self._objects.values())
             return self._gathered, datetime.now(UTC) + self._ahead - silence
+
+    def departed(self) -> list[T]:
+        """What a snapshot holds of the objects that the kind has remembered, and that were deleted since the first list."""
+        with self._lock:
+            return self._kind.gathered(self._departed)
 
     def run(self) -> None:
         """Follow the changes until the API is closed."""
@@ -217,6 +225,7 @@ class Follower(Generic[T]):
     def _apply(self, lines: Sequence[bytes]) -> None:
         """Take in the changes that came together."""
         changed: dict[str, msgspec.Raw | None] = {}
+        gone: list[Any] = []
         version = self._version
         try:
             for line in lines:
@@ -229,14 +238,18 @@ class Follower(Generic[T]):
                     changed[identity.uid] = event.object
                 elif event.type == "DELETED":
                     changed[identity.uid] = None
+                    if self._kind.remembered:
+                        gone.append(self._one.decode(event.object))
             present = {uid: self._one.decode(raw) for uid, raw in changed.items() if raw is not None}
             kept = dict(zip(present, self._compact(list(present.values())), strict=True))
+            departed = [one for one in self._compact(gone) if self._kind.remembered and self._kind.remembered(one)]
         except UNDECODABLE as error:
             raise ProbeError(
                 f"The watch of {self._kind} reported a change in an unexpected format: {error}.", Reason.MALFORMED
             ) from None
         with self._lock:
             self._objects.update(kept)
+            self._departed += departed
             self._gathered = None
             for uid, raw in changed.items():
                 if raw is None:

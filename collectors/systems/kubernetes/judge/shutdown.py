@@ -20,11 +20,19 @@ _SLACK = timedelta(seconds=2)  # the kubelet writes whole seconds
 
 
 def shutdown_problems(
-    pods: Sequence[PodGroup], workloads: Iterable[Workload], limits: ShutdownLimits, now: datetime
+    pods: Sequence[PodGroup],
+    workloads: Iterable[Workload],
+    departed: Sequence[PodGroup],
+    limits: ShutdownLimits,
+    now: datetime,
 ) -> Iterator[Result]:
-    """What keeps pods, and those that their workloads will make, from ending well; and containers that were killed lately."""
-    for pod in (pod for group in pods for pod in group):
-        yield from _kill_problems(pod, limits, now)
+    """What keeps pods, and those that their workloads will make, from ending well; and containers that were killed lately, also of
+    pods that are gone (`departed`).
+    """
+    replaced = _replaced_revisions(pods, departed)
+    for pod in (pod for group in (*pods, *departed) for pod in group):
+        if _revision(pod) not in replaced:
+            yield from _kill_problems(pod, limits, now)
     for workload in workloads:
         spec = workload.spec.template.spec
         path = f"{workload.kind} {workload.namespace}/{workload.name}"
@@ -34,6 +42,30 @@ def shutdown_problems(
         if group.state.is_live:
             path = f"A pod of {kind} {group.namespace}/{name}" if kind != "Pod" else f"Pod {group.namespace}/{name}"
             yield from _spec_problems(path, group.spec.termination_grace_period_seconds, group.spec.containers, limits)
+
+
+def _revision(pod: Pod) -> str:
+    """What the pods of one revision of a workload have in common; empty for pods that have no such label."""
+    return pod.labels.get("pod-template-hash") or pod.labels.get("controller-revision-hash") or ""
+
+
+def _replaced_revisions(pods: Sequence[PodGroup], departed: Sequence[PodGroup]) -> frozenset[str]:
+    """Revisions of which no pod is left, where a pod of one that is there was seen to end by itself.
+
+    A rollout that repairs the shutdown kills pods for the last time: those that it replaces.
+    """
+    left = {_revision(pod) for group in pods for pod in group}
+    gone = [pod for group in departed for pod in group]
+    well = {_revision(pod) for pod in gone if not any(_was_killed(end) for _, end in _ends(pod))}
+    return frozenset({_revision(pod) for pod in gone} - left - {""}) if well & left - {""} else frozenset()
+
+
+def _ends(pod: Pod) -> Iterator[tuple[ContainerStatus, Terminated]]:
+    """How containers ended, now or before they were started again."""
+    for status in pod.state.containers:
+        for state in (status.state, status.last_state):
+            if state.terminated is not None:
+                yield status, state.terminated
 
 
 def _spec_problems(
@@ -67,15 +99,9 @@ def _spec_problems(
 def _kill_problems(pod: Pod, limits: ShutdownLimits, now: datetime) -> Iterator[Result]:
     if pod.state.reason == "Evicted":  # without any grace, where a node runs out of something
         return
-    for status in pod.state.containers:
-        for ended in (status.state.terminated, status.last_state.terminated):
-            if (
-                ended is not None
-                and _was_killed(ended)
-                and (at := ended.finished_at)
-                and now - at <= limits.kill_window
-            ):
-                yield _killed(pod, status, ended, at, now)
+    for status, ended in _ends(pod):
+        if _was_killed(ended) and (at := ended.finished_at) and now - at <= limits.kill_window:
+            yield _killed(pod, status, ended, at, now)
 
 
 def _was_killed(ended: Terminated) -> bool:
@@ -83,12 +109,16 @@ def _was_killed(ended: Terminated) -> bool:
 
 
 def _killed(pod: Pod, status: ContainerStatus, ended: Terminated, at: datetime, now: datetime) -> Result:
-    # A pod's deletionTimestamp is the end of its grace period.
-    if pod.state.deleted is not None and ended is status.state.terminated and at >= pod.state.deleted - _SLACK:
-        return failed(
-            f"Container {status.name} of pod {pod.path} was killed at the end of its grace period (exit code 137): it did not "
-            "stop when it was asked to.",
-        )
+    if (deleted := pod.state.deleted) is not None and ended is status.state.terminated:
+        # The kubelet's last report leaves no grace, and sets `deleted` back to when the pod was asked to stop.
+        given = pod.template.spec.termination_grace_period_seconds
+        left = 0 if pod.state.grace else _DEFAULT_GRACE if given is None else given
+        if at >= deleted + timedelta(seconds=left) - _SLACK:
+            ago = format_length(max(now - at, timedelta(0)))
+            return failed(
+                f"Container {status.name} of pod {pod.path} was killed {ago} ago at the end of its grace period (exit code 137): "
+                "it did not stop when it was asked to.",
+            )
     return unknown(
         f"Container {status.name} of pod {pod.path} was killed {format_length(now - at)} ago (exit code 137, not OOMKilled): "
         "whether it was asked to stop before, and did not, is not visible.",

@@ -35,7 +35,8 @@ class Kind(Generic[T]):
 
     `item` is what one object is decoded into (fields it does not name are skipped). Pages of those go through `compact`, made again
     for each listing, which returns what is kept of each, in their order: equal parts shared, what nobody judges dropped. A snapshot
-    holds what `gathered` makes of them: those together that are the same.
+    holds what `gathered` makes of them: those together that are the same. Those that are `remembered` a watch keeps for a while
+    after they were deleted.
     """
 
     plural: str
@@ -45,6 +46,7 @@ class Kind(Generic[T]):
     namespaced: bool = True
     compact: Callable[[], Callable[[Sequence[Any]], Iterable[Any]]] | None = None
     gathered: Callable[[Iterable[Any]], list[T]] = list
+    remembered: Callable[[Any], bool] | None = None
     pages: msgspec.json.Decoder[Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from collectors.systems.kubernetes.model import objects
 from collectors.systems.kubernetes.model.kind import Kind
-from collectors.systems.kubernetes.model.pods import PodCompactor, PodGroup, PodItem, pod_groups
+from collectors.systems.kubernetes.model.pods import PodCompactor, PodGroup, PodItem, pod_groups, was_shut_down
 
 __all__ = [
     "API_SERVICES",
@@ -45,7 +45,7 @@ __all__ = [
 
 NAMESPACES: Kind[objects.Namespace] = Kind("namespaces", objects.Namespace, namespaced=False)
 NODES: Kind[objects.Node] = Kind("nodes", objects.Node, namespaced=False)
-PODS: Kind[PodGroup] = Kind("pods", PodItem, compact=PodCompactor, gathered=pod_groups)
+PODS: Kind[PodGroup] = Kind("pods", PodItem, compact=PodCompactor, gathered=pod_groups, remembered=was_shut_down)
 SERVICES: Kind[objects.Service] = Kind("services", objects.Service)
 PERSISTENT_VOLUME_CLAIMS: Kind[objects.PersistentVolumeClaim] = Kind(
     "persistentvolumeclaims", objects.PersistentVolumeClaim

@@ -268,7 +268,8 @@ class ContainerStatus(Struct, frozen=True):
 class PodState(Struct, frozen=True):
     """State of a pod. `conditions` are those that are not as they should be; so are `containers`.
 
-    `created` is kept of pods that are not Ready; the healthy pods of a snapshot share one state.
+    `created` is kept of pods that are not Ready; the healthy pods of a snapshot share one state. `deleted` is the end of the
+    seconds of `grace` that a pod has from its deletion; they are 0 once its kubelet has reported the end of its containers.
     """
 
     phase: str = "Unknown"
@@ -277,6 +278,7 @@ class PodState(Struct, frozen=True):
     qos_class: str = ""
     created: datetime | None = None
     deleted: datetime | None = None
+    grace: int = 0
     conditions: tuple[Condition, ...] = ()
     containers: tuple[ContainerStatus, ...] = ()
 
@@ -389,6 +391,12 @@ def nearest_owner(template: PodTemplate) -> tuple[str, str] | None:
     return owner.kind, owner.name
 
 
+def was_shut_down(pod: Pod) -> bool:
+    """Whether a pod's containers ended because it was deleted."""
+    state = pod.state
+    return state.deleted is not None and (state.has_ended or any(one.state.terminated for one in state.containers))
+
+
 def pod_groups(pods: Iterable[Pod]) -> list[PodGroup]:
     """The pods, those together that are the same: so tens of thousands cost little memory, and are judged at once."""
     alike: dict[tuple[PodTemplate, int], list[Pod]] = {}
@@ -428,6 +436,7 @@ class _PodMetadata(Struct, frozen=True):
     annotations: msgspec.Raw = _NOTHING
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
+    deletion_grace_period_seconds: int | None = None
     owner_references: tuple[OwnerReference, ...] = ()
 
 
@@ -606,7 +615,8 @@ class PodCompactor:
         created = None if well else metadata.creation_timestamp
         words = status.phase, ready, status.reason, status.qos_class
         if untrue or containers or created or metadata.deletion_timestamp:
-            return PodState(*words, created, metadata.deletion_timestamp, tuple(untrue), tuple(containers))
+            grace = metadata.deletion_grace_period_seconds or 0
+            return PodState(*words, created, metadata.deletion_timestamp, grace, tuple(untrue), tuple(containers))
         if (state := self._plain.get(words)) is None:
             state = self._plain[words] = PodState(*words)
         return state
