@@ -9,7 +9,15 @@ from datetime import timedelta
 from urllib.parse import urljoin, urlsplit
 
 from collectors.systems.http.model.caches import cached_by
-from collectors.systems.http.model.health import Health, HealthOptions, State, read_health, says_nothing, state_of
+from collectors.systems.http.model.health import (
+    Health,
+    HealthOptions,
+    State,
+    read_health,
+    read_text,
+    says_nothing,
+    state_of,
+)
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import format_length, listed, one_line
@@ -28,7 +36,7 @@ def report(reply: Reply) -> Health | None:
     try:
         return read_health(json.loads(reply.body))
     except (ValueError, RecursionError):
-        return None
+        return read_text(reply.text)
 
 
 def health_problems(reply: Reply, options: HealthOptions) -> Iterator[Result]:

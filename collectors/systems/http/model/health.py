@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
@@ -14,7 +15,7 @@ from collectors.shared.expressions import Regex
 from collectors.systems.http.model.paths import Path
 from exporter.options import Options
 
-__all__ = ["Health", "HealthOptions", "State", "read_health", "says_nothing", "state_of"]
+__all__ = ["Health", "HealthOptions", "State", "read_health", "read_text", "says_nothing", "state_of"]
 
 _GOOD = frozenset(
     {
@@ -37,6 +38,7 @@ _GOOD = frozenset(
         "running",
         "operational",
         "reachable",
+        "working",
     }
 )
 _DEGRADED = frozenset(["degraded", "warn", "warning", "yellow"])
@@ -72,14 +74,32 @@ _BAD = frozenset(
         "starting",
         "initializing",
         "maintenance",
-        "disabled",
+        "crashed",
+        "connecting",
+        "reconnecting",
+        "lost",
     }
 )
+#: How Node.js and others name errors of connections: `ECONNREFUSED 10.0.0.7:5432`.
+_ERROR_NAME = re.compile(r"(?:connect )?E(?:CONN|HOST|NOTFOUND|TIMEDOUT|PIPE|AI_)[A-Z]*\b")
 _KNOWN = _GOOD | _DEGRADED | _LEAVING | _BAD
-_PARTS = ("details", "components", "checks", "entries", "dependencies", "services", "results", "info", "error")
+_PARTS = (
+    "details",
+    "components",
+    "checks",
+    "entries",
+    "dependencies",
+    "services",
+    "results",
+    "info",
+    "error",
+    "checkresults",
+)
 _STATUS = ("status", "state", "health", "healthy", "ok", "up", "alive", "ready")
 _OUTCOMES = ("result", "outcome", "message", "msg")
-_CONNECTION = ("connected", "available", "reachable", "operational", "success")
+_CONNECTION = ("connected", "available", "reachable", "operational", "success", "passed")
+_NAMES = ("name", "checker", "check", "component", "service")
+_NO, _YES = ("no", "false", "0"), ("yes", "true", "1")
 _FLAGS = ("healthy", "ok", "up", "alive", "ready", "success")
 _ERRORS = ("error", "errors", "failures", "failed", "failing", "unhealthy", "down")
 _CODES = ("code", "statuscode", "httpstatus", "httpcode", "status")
@@ -106,7 +126,19 @@ _STORES = frozenset(
     }
 )
 _ENDINGS = ("ok", "up", "healthy", "alive", "ready", "connected", "reachable", "available")
-_TIMES = ("timestamp", "time", "now", "checkedat", "lastcheck", "lastchecked", "lastcheckedat", "generatedat", "asof")
+_TIMES = (
+    "timestamp",
+    "time",
+    "now",
+    "checkedat",
+    "finishedat",
+    "lastcheck",
+    "lastchecked",
+    "lastcheckedat",
+    "generatedat",
+    "asof",
+)
+_CHECK_LINE = re.compile(r"(?m)^\[([+-])\](\S+)")
 _SECONDS, _MILLISECONDS = (1e9, 1e10), (1e12, 1e13)
 #: The zone in which a time of day is reached last.
 _LATEST = timezone(timedelta(hours=-12))
@@ -204,9 +236,10 @@ def read_health(document: Any) -> Health | None:
     if not isinstance(document, dict):
         return None
     outer, *inner = (_whole(one) for one in _enveloped(document))
-    # What is in an envelope may be anything that has a status: it refutes, and proves nothing by itself.
+    # What is in an envelope may be anything that has a status: it refutes, and proves nothing by itself unless it has parts.
     words = [] if outer is None else [outer]
-    words += [word for word in inner if word is not None and (words or state_of(word) is not State.UP)]
+    reports = any(_key(name) in _PARTS for one in list(_enveloped(document))[1:] for name in one)
+    words += [word for word in inner if word is not None and (words or reports or state_of(word) is not State.UP)]
     parts = _worst(part for one in _enveloped(document) for part in _parts_of(one))
     flags = {name: value for one in _enveloped(document) for name, value in one.items() if isinstance(value, bool)}
     word = max(words, key=state_of, default=None)
@@ -214,6 +247,15 @@ def read_health(document: Any) -> Health | None:
         word = "ok"  # a report of its parts alone is as good as they are, which is judged one by one
     errors = next((name for one in _enveloped(document) for name, value in one.items() if _are_errors(name, value)), "")
     return Health(word or "", None if word is None else state_of(word), parts, flags, errors, _times(document))
+
+
+def read_text(text: str) -> Health | None:
+    """The report in plain text that has a line for each check, as those of Kubernetes' own servers; None where it has none."""
+    if not (found := _CHECK_LINE.findall(text)):
+        return None
+    parts = _worst((name, "up" if sign == "+" else "down") for sign, name in found)
+    word = max(parts.values(), key=state_of)
+    return Health(word, state_of(word), parts)
 
 
 def _enveloped(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -287,7 +329,7 @@ def _are_errors(name: str, value: Any) -> bool:
 def _key(name: str) -> str:
     """A name without its case and separators: isHealthy, is_healthy and healthy are one."""
     plain = name.casefold().replace("_", "").replace("-", "")
-    return plain.removeprefix("is") if plain.removeprefix("is") in (*_STATUS, *_AWAY) else plain
+    return plain.removeprefix("is") if plain.removeprefix("is") in (*_STATUS, *_AWAY, *_CONNECTION) else plain
 
 
 def _times(document: Mapping[str, Any]) -> dict[str, datetime]:
@@ -331,8 +373,8 @@ def _part_word(entry: Mapping[str, Any]) -> str | None:
     if (word := _word(entry)) is not None:
         return word
     for name, value in entry.items():
-        if _key(name) in _CONNECTION and isinstance(value, bool):
-            return "up" if value else "down"
+        if _key(name) in _CONNECTION and (isinstance(value, bool) or str(value).casefold() in (*_NO, *_YES)):
+            return "down" if str(value).casefold() in _NO else "up"
         if _key(name) in _OUTCOMES and isinstance(value, str) and _plain(value) in _KNOWN:
             return value
         if _key(name) in ("error", "exception") and isinstance(value, str) and value.strip():
@@ -357,10 +399,24 @@ def _parts(found: Any, depth: int) -> Iterator[tuple[str, str]]:
     if isinstance(found, list):
         for number, entry in enumerate(found, 1):
             if isinstance(entry, dict):
-                yield from _one(str(entry.get("name") or f"check {number}"), entry, depth)
+                yield from _one(_named(entry) or f"check {number}", entry, depth)
     elif isinstance(found, dict):
         for name, entry in found.items():
+            # What a part says of itself: `"exists": false` is no other part, and a circuit breaker that is closed works.
+            if (
+                depth
+                and isinstance(entry, bool)
+                and not (_is_store(_key(name)) or _key(name) in (*_FLAGS, *_CONNECTION))
+            ):
+                continue
+            if depth and isinstance(entry, str) and _key(name) == "state" and _plain(entry) == "closed":
+                continue
             yield from _one(name, entry, depth)
+
+
+def _named(entry: Mapping[str, Any]) -> str:
+    """What a part in a list calls itself; empty where it has no name."""
+    return next((value for key in _NAMES if isinstance(value := entry.get(key), str) and value), "")
 
 
 def _one(name: str, entry: Any, depth: int) -> Iterator[tuple[str, str]]:
@@ -368,7 +424,7 @@ def _one(name: str, entry: Any, depth: int) -> Iterator[tuple[str, str]]:
         yield name, "up" if entry else "down"
     elif isinstance(entry, str):
         # Not every text is a state: versions and messages stand beside them.
-        if _plain(entry.partition(":")[0]) in _KNOWN:
+        if _plain(entry.partition(":")[0]) in _KNOWN or _ERROR_NAME.match(entry):
             yield name, entry
     elif isinstance(entry, dict):
         if (word := _part_word(entry)) is not None:

@@ -204,3 +204,36 @@ def test_a_report_that_is_old_by_its_own_time_stamp(stamped: dict[str, Any], exp
     problems = list(health_problems(Reply("GET http://service/health", 200, headers, body), HealthOptions()))
     assert [problem.status for problem in problems] == ([] if expected is Status.OK else [expected])
     assert all(problem.reason is Reason.STALE for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        # Laravel (Spatie), py-healthcheck, django-health-check, Kubernetes' own servers, Nest behind an interceptor
+        ({"finishedAt": 1, "checkResults": [{"name": "Database", "status": "ok"}]}, Status.OK),
+        ({"finishedAt": 1, "checkResults": [{"name": "Database", "status": "failed"}]}, Status.FAILED),
+        ({"finishedAt": 1, "checkResults": [{"name": "Database", "status": "crashed"}]}, Status.FAILED),
+        ({"status": "success", "results": [{"checker": "redis", "output": "x", "passed": True}]}, Status.OK),
+        ({"status": "success", "results": [{"checker": "redis", "output": "x", "passed": False}]}, Status.FAILED),
+        ({"Cache backend: default": "working", "DatabaseBackend": "working"}, Status.OK),
+        ({"Cache backend: default": "working", "DatabaseBackend": "unavailable: gone"}, Status.FAILED),
+        (b"[+]ping ok\n[+]db ok\nreadyz check passed", Status.OK),
+        (b"[+]ping ok\n[-]db failed: reason withheld\nreadyz check failed", Status.FAILED),
+        ({"statusCode": 200, "data": {"status": "ok", "details": {"db": {"status": "up"}}}}, Status.OK),
+        ({"statusCode": 200, "data": {"status": "ok", "details": {"db": {"status": "down"}}}}, Status.FAILED),
+        # Words of clients
+        ({"status": "ok", "redis": "reconnecting"}, Status.FAILED),
+        ({"status": "ok", "queue": "ECONNREFUSED 10.0.0.1:4222"}, Status.FAILED),
+        ({"status": "ok", "queue": "connect ETIMEDOUT 10.0.0.1:4222"}, Status.FAILED),
+        ({"status": "ok", "redis": {"isConnected": False}}, Status.FAILED),
+        ({"status": "ok", "db": {"reachable": "no"}}, Status.FAILED),
+        ({"status": "ok", "db": {"reachable": "yes"}, "name": "ECONOMY"}, Status.OK),
+        # What a part says of itself
+        ({"status": "UP", "components": {"disk": {"status": "UP", "details": {"exists": False}}}}, Status.OK),
+        ({"status": "UP", "components": {"x": {"status": "UP", "details": {"redisConnected": False}}}}, Status.FAILED),
+        ({"status": "UP", "components": {"p": {"status": "UP", "details": {"state": "CLOSED"}}}}, Status.OK),
+        ({"status": "UP", "components": {"rabbit": {"status": "DISABLED"}}}, Status.UNKNOWN),
+    ],
+)
+def test_reports_of_further_frameworks(document: Any, expected: Status) -> None:
+    assert judge(document) is expected
