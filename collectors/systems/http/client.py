@@ -20,6 +20,8 @@ __all__ = ["Answer", "ServiceClient", "Throttled", "Unanswered", "Unreachable", 
 
 _DEFAULT_PAUSE = timedelta(seconds=60)
 _LONGEST_PAUSE = timedelta(hours=1)
+#: By which Cloudflare and AWS WAF mark that they put a challenge in the place of an answer.
+_CHALLENGES = ("cf-mitigated", "x-amzn-waf-action")
 _REDIRECTS = (301, 302, 307, 308)
 
 
@@ -89,7 +91,7 @@ class ServiceClient:
     ) -> Answer:
         """The answer to a request to `url` + `path`, whatever its status, but for 429; redirects are not followed.
 
-        Raises Unreachable, Unanswered and other ProbeErrors as `Http.request` does, and Throttled.
+        Raises Unreachable, Unanswered and other ProbeErrors as `Http.request` does, Throttled, and ProbeError for a challenge.
         """
         return await self._send(self._http, method, path, now, headers, content)
 
@@ -114,6 +116,11 @@ class ServiceClient:
             started = time.monotonic()
             reply = await http.request(method, path, headers=sent, content=content, expect=None)
             took = time.monotonic() - started
+            if challenge := next((name for name in _CHALLENGES if name in reply.headers), None):
+                raise ProbeError(
+                    f"{reply.where} was answered by a firewall that wants to see a browser ({challenge}), not by the service.",
+                    Reason.REFUSED,
+                )
             if reply.status == 429:
                 self._paused[self.url] = now + _pause(reply, now)
                 raise Throttled(f"{reply.where} answered 429: the service limits our requests.", Reason.REFUSED)

@@ -148,6 +148,31 @@ BAD: list[tuple[str, Callable[[Passing], None], Status, str]] = [
         Status.FAILED,
         "answered 200 with the error page of Next.js",
     ),
+    (
+        "sandboxed",
+        on_page(content_security_policy="sandbox allow-forms"),
+        Status.FAILED,
+        "is sandboxed by its own Content-Security-Policy",
+    ),
+    (
+        "a download",
+        on_page(content_disposition="attachment; filename=index.html"),
+        Status.FAILED,
+        "has the header Content-Disposition: attachment",
+    ),
+    ("no page by its type", on_page(content_type="text/plain"), Status.FAILED, "has the content type text/plain"),
+    (
+        "a page that leads elsewhere",
+        on_page(("<head>", '<head><meta http-equiv="refresh" content="0; url=/maintenance">')),
+        Status.UNKNOWN,
+        "sends browsers on to /maintenance by itself",
+    ),
+    (
+        "a challenge for browsers",
+        on_page(cf_mitigated="challenge"),
+        Status.UNKNOWN,
+        "was answered by a firewall that wants to see a browser (cf-mitigated)",
+    ),
 ]
 
 
@@ -176,6 +201,16 @@ def hashed(passing: Passing) -> None:
 GOOD: list[tuple[str, Callable[[Passing], None]]] = [
     ("a policy with a nonce of every script", NONCED),
     ("a policy that is only reported", on_page(content_security_policy_report_only="script-src 'none'")),
+    ("a sandbox that lets scripts run", on_page(content_security_policy="sandbox allow-scripts")),
+    (
+        "a page that is refreshed, and one for browsers without scripts",
+        on_page(
+            (
+                "<head>",
+                '<head><meta http-equiv="refresh" content="300"><noscript><meta http-equiv=refresh content="0;url=/x"></noscript>',
+            )
+        ),
+    ),
     ("a policy by scheme", on_page(content_security_policy="default-src http: https: 'unsafe-inline'")),
     (
         "scripts of strangers, of which we know nothing",

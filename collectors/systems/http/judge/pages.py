@@ -17,6 +17,7 @@ from collectors.systems.http.model.pages import (
     next_page,
     rendering,
     sent_error,
+    sent_on,
     streamed_redirect,
 )
 from exporter.reply import Reply
@@ -43,6 +44,7 @@ _LONGEST_PAGE = 3600
 _ENVELOPE = frozenset({"message", "msg", "data"})
 #: What is only said, of whatever.
 _SAID = frozenset({"message", "msg", "detail", "title", "type", "path", "timestamp"})
+_PAGES = ("text/html", "application/xhtml+xml")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -59,8 +61,24 @@ def page_problems(page: Reply) -> Iterator[Result]:
         yield failed(
             f"{page.where} answered 200 with {page.kind}, where an HTML page was wanted.", reason=Reason.INVALID
         )
+    elif download := _as_download(page):
+        yield failed(f"{page.where} has {download}: browsers do not show it as a page.", reason=Reason.MISCONFIGURED)
     elif error := sent_error(page):
         yield failed(f"{page.where} answered 200 with {error}.", reason=Reason.DOWN)
+    elif (elsewhere := sent_on(page)) is not None:
+        yield unknown(
+            f"{page.where} sends browsers on to {one_line(elsewhere.partition('?')[0], 200)} by itself, so the page was not "
+            "checked.",
+            reason=Reason.MISCONFIGURED,
+        )
+
+
+def _as_download(page: Reply) -> str:
+    """The header by which browsers take a page of HTML for something else; empty where there is none."""
+    if page.headers.get("content-disposition", "").strip().lower().startswith("attachment"):
+        return "the header Content-Disposition: attachment"
+    kind = page.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return f"the content type {one_line(kind)}" if kind and kind not in _PAGES else ""
 
 
 def start_problems(page: Reply) -> Iterator[Result]:

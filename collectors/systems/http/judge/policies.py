@@ -15,6 +15,11 @@ __all__ = ["policy_problems"]
 def policy_problems(page: Reply, found: Loaded, needed: Iterable[Asset]) -> Iterator[Result]:
     """Scripts and style sheets that are `needed`, and scripts within the page, that no browser loads or runs."""
     enforced = policies(page, found)
+    if any(policy.sandboxed for policy in enforced):
+        yield failed(
+            f"{page.where} is sandboxed by its own Content-Security-Policy, without allow-scripts: browsers run no script of it.",
+            reason=Reason.MISCONFIGURED,
+        )
     for asset in needed:
         if not all(policy.allows(asset) for policy in enforced):
             what = "scripts" if asset.kind.value == "javascript" else "style sheets"

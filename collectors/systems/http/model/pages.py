@@ -20,6 +20,7 @@ __all__ = [
     "rendering",
     "renewal",
     "sent_error",
+    "sent_on",
     "streamed_redirect",
 ]
 
@@ -30,6 +31,9 @@ _BROWSER_SECONDS = re.compile(r"(?:^|[\s,])max-age\s*=\s*(\d+)", re.IGNORECASE)
 _ERROR = re.compile(
     r"""<template\b[^>]*\bdata-dgst="([^"]+)"|\$RX\("[^"]*","([^"]+)"|:E\{\\?"digest\\?":\\?"([^"\\]+)"""
 )
+_REFRESH = re.compile(r"""<meta\b[^>]*\bhttp-equiv=["']?refresh\b[^>]*>""", re.IGNORECASE)
+_REFRESHES = re.compile(r"""content=["']?\s*(\d{1,6})[\d.]*\s*[;,]\s*url\s*=\s*([^\s">]+)""", re.IGNORECASE)
+_SOON = 10  # seconds
 _SHELL = re.compile(r"""<html\b[^>]*\bid=["']__next_error__["']""", re.IGNORECASE)
 #: Parts that only browsers render, by the page's own wish.
 _WANTED = "BAILOUT_TO_CLIENT_SIDE_RENDERING"
@@ -75,6 +79,14 @@ def browser_seconds(reply: Reply) -> int:
     control = reply.headers.get("cache-control", "").lower()
     found = _BROWSER_SECONDS.search(control)
     return 0 if found is None or "no-store" in control or "no-cache" in control else int(found[1])
+
+
+def sent_on(page: Reply) -> str | None:
+    """Where a page sends browsers by itself, within seconds (`<meta http-equiv="refresh">`); None where it does not."""
+    for tag in _REFRESH.findall(_HIDDEN.sub(" ", page.text)):
+        if (found := _REFRESHES.search(tag)) and int(found[1]) <= _SOON:
+            return found[2].strip("'\"")
+    return None
 
 
 def sent_error(page: Reply) -> str:

@@ -28,6 +28,11 @@ class Policy:
     directives: dict[str, tuple[str, ...]]
     at: str
 
+    @property
+    def sandboxed(self) -> bool:
+        """Whether no script runs, wherever it comes from."""
+        return "sandbox" in self.directives and "allow-scripts" not in _lowered(self.directives["sandbox"])
+
     def allows(self, asset: Asset) -> bool:
         """Whether browsers load a script or a style sheet."""
         if (sources := self._sources(asset.kind)) is None:
@@ -101,13 +106,15 @@ def _matches(source: str, scheme: str, host: str, path: str) -> bool:
 def policies(page: Reply, found: Loaded) -> list[Policy]:
     """The policies that browsers enforce on a page, all of them: of its headers, and within it."""
     asked = urlsplit(page.where.partition(" ")[2])
-    texts = [*page.headers.get("content-security-policy", "").split(","), *found.policies]
+    of_headers = page.headers.get("content-security-policy", "").split(",")
     made = []
-    for text in texts:
+    for number, text in enumerate([*of_headers, *found.policies]):
         directives: dict[str, tuple[str, ...]] = {}
         for part in text.split(";"):
             if words := part.split():
                 directives.setdefault(words[0].lower(), tuple(words[1:]))
+        if number >= len(of_headers):
+            directives.pop("sandbox", None)  # within a page it means nothing
         if directives:
             made.append(Policy(directives, f"{asked.scheme}://{asked.netloc}"))
     return made
