@@ -82,5 +82,7 @@ class Temporal(Server):
 @shared
 def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Temporal]:
     """A Temporal server with namespaces of several tests."""
-    with Temporal(tmp_path_factory.mktemp("temporal"), "orders", "lonely", "failing", "stuck", "planned") as server:
+    with Temporal(
+        tmp_path_factory.mktemp("temporal"), "orders", "lonely", "failing", "stuck", "trying", "planned"
+    ) as server:
         yield server

@@ -60,6 +60,7 @@ class _Asking:
             others=await self._others(),
             schedules={name: await self._schedule(name) for name in limits.schedules},
             stuck=await self._stuck(),
+            overdue=await self._overdue(now),
             closed=Closed(counts[0] + counts[1], counts[2], counts[3]),
         )
 
@@ -87,6 +88,12 @@ class _Asking:
         asked = {"query": f'ExecutionStatus = "Running" AND {_PROBLEMS}'}
         reply = await self._http.get(f"{self._base}/workflow-count", params=asked, expect=(200, 400))
         return int(decode(reply, Numbered).count) if reply.status == 200 else None
+
+    async def _overdue(self, now: datetime) -> int:
+        if (longest := self._limits.max_run_time) is None:
+            return 0
+        since = (now - longest).astimezone(UTC).isoformat()
+        return await self._count(f'ExecutionStatus = "Running" AND StartTime < "{since}"')
 
     async def _count(self, query: str) -> int:
         return int((await self._get("/workflow-count", Numbered, {"query": query})).count)

@@ -35,6 +35,12 @@ def namespace_problems(seen: Seen, limits: Limits) -> Iterator[Result]:
             f"{'its' if seen.stuck == 1 else 'their'} tasks fail again and again.",
             reason=Reason.DOWN,
         )
+    if seen.overdue and limits.max_run_time:
+        yield failed(
+            f"{counted(seen.overdue, 'workflow')} in {seen.where} {'has' if seen.overdue == 1 else 'have'} been running for longer "
+            f"than {format_duration(limits.max_run_time)}.",
+            reason=Reason.LIMIT,
+        )
     for name, schedule in (seen.schedules or {}).items():
         yield from _schedule_problems(name, schedule, seen)
     yield from _closing_problems(seen, limits)

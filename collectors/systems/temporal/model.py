@@ -78,6 +78,12 @@ class Limits(Options):
     max_backlog_age: Duration = Field(
         timedelta(minutes=5), gt=timedelta(0), description="How long a task may wait in its queue."
     )
+    max_run_time: Duration | None = Field(
+        None,
+        gt=timedelta(0),
+        description="How long a workflow may be running, such as one whose activity fails and is tried again for ever; by default "
+        "as long as it likes.",
+    )
     window: Duration = Field(timedelta(days=1), gt=timedelta(0), description="Time whose workflows are judged.")
     max_failure_ratio: float = Field(0.05, ge=0, lt=1, description="Share of the workflows that may fail or time out.")
 
@@ -190,7 +196,7 @@ class Seen:
 
     `queues` are the configured task queues by name and kind, `others` those of running workflows that are not configured, with one
     of these workflows. `schedules` are None where there is none of this name. `stuck` is how many workflows are running whose
-    tasks fail again and again: None on servers that do not say.
+    tasks fail again and again: None on servers that do not say. `overdue` is how many have been running for longer than they may.
     """
 
     where: str
@@ -200,4 +206,5 @@ class Seen:
     others: Sequence[tuple[str, str, Described]] = ()
     schedules: Mapping[str, Schedule | None] | None = None
     stuck: int | None = None
+    overdue: int = 0
     closed: Closed = Closed(0, 0, 0)

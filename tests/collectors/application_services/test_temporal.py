@@ -91,6 +91,17 @@ async def test_a_workflow_whose_code_is_wrong_is_running_for_ever(temporal: Temp
         assert temporal.status("stuck", "bug") == RUNNING
 
 
+async def test_a_workflow_whose_activity_is_tried_for_ever(temporal: Temporal) -> None:
+    """By default Temporal tries an activity again without end: the workflow runs, its tasks are taken, and nothing fails."""
+    with temporal.worker("trying", "orders"):
+        temporal.start_workflow("trying", "good", "orders")
+        await until(lambda: asked(temporal, "trying"), Status.OK)
+        temporal.start_workflow("trying", "again", "orders", "Again")
+        await until(lambda: asked(temporal, "trying", max_run_time="2s"), Status.FAILED, "than 2s.")
+        assert temporal.status("trying", "again") == RUNNING
+        assert (await asked(temporal, "trying", max_run_time="1h")).status is Status.OK
+
+
 async def test_schedules(temporal: Temporal) -> None:
     def plan(name: str, **state: Any) -> None:
         action = {

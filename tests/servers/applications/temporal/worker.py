@@ -17,6 +17,22 @@ async def greeting() -> str:
     return "hello"
 
 
+@activity.defn(name="Failing")
+async def failing() -> str:
+    """Work that is never done."""
+    raise RuntimeError("no")
+
+
+@workflow.defn(name="Again")
+class Again:
+    """A workflow whose activity fails, and is tried again and again."""
+
+    @workflow.run
+    async def run(self) -> str:
+        """Wait for the activity."""
+        return str(await workflow.execute_activity("Failing", start_to_close_timeout=timedelta(hours=1)))
+
+
 @workflow.defn(name="Greet")
 class Greet:
     """A workflow that has an activity run on its own task queue."""
@@ -50,8 +66,8 @@ class Bug:
 async def main(address: str, namespace: str, queue: str, kind: str) -> None:
     """Poll until the process is ended."""
     client = await Client.connect(address, namespace=namespace)
-    workflows = [Greet, Fail, Bug] if kind != "activities" else []
-    activities = [greeting] if kind != "workflows" else []
+    workflows = [Greet, Again, Fail, Bug] if kind != "activities" else []
+    activities = [greeting, failing] if kind != "workflows" else []
     worker = Worker(
         client,
         task_queue=queue,
