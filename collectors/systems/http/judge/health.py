@@ -14,7 +14,7 @@ from collectors.systems.http.model.health import (
     HealthOptions,
     State,
     read_health,
-    read_text,
+    read_lines,
     says_nothing,
     state_of,
 )
@@ -36,7 +36,7 @@ def report(reply: Reply) -> Health | None:
     try:
         return read_health(json.loads(reply.body))
     except (ValueError, RecursionError):
-        return read_text(reply.text)
+        return read_lines(reply.text)
 
 
 def health_problems(reply: Reply, options: HealthOptions) -> Iterator[Result]:

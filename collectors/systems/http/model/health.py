@@ -15,7 +15,7 @@ from collectors.shared.expressions import Regex
 from collectors.systems.http.model.paths import Path
 from exporter.options import Options
 
-__all__ = ["Health", "HealthOptions", "State", "read_health", "read_text", "says_nothing", "state_of"]
+__all__ = ["Health", "HealthOptions", "State", "read_health", "read_lines", "says_nothing", "state_of"]
 
 _GOOD = frozenset(
     {
@@ -249,7 +249,7 @@ def read_health(document: Any) -> Health | None:
     return Health(word or "", None if word is None else state_of(word), parts, flags, errors, _times(document))
 
 
-def read_text(text: str) -> Health | None:
+def read_lines(text: str) -> Health | None:
     """The report in plain text that has a line for each check, as those of Kubernetes' own servers; None where it has none."""
     if not (found := _CHECK_LINE.findall(text)):
         return None
