@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from collectors.shared.decoding import decode
-from collectors.systems.grafana.model import Dashboard, Frames, Health, Panel, from_library, panels_of
+from collectors.systems.grafana.model import Dashboard, Frames, Health, Panel, from_library, panels_in, panels_of
 from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.threads import Threads
@@ -22,6 +22,7 @@ _PAGE = 1000
 _PAGES = 50
 #: What Grafana answers where there is no such data source: by 404, or in versions before 12 by 500.
 _NO_SOURCE = re.compile(r"data ?source not found|load datasource metadata", re.IGNORECASE)
+_ELSEWHERE = re.compile(r"/apis/dashboard\.grafana\.app/v2\w{0,20}/namespaces/[\w.-]{1,100}(?=/dashboards/)")
 
 
 class GrafanaSettings(HttpSettings):
@@ -39,6 +40,14 @@ class _Panels(msgspec.Struct, frozen=True):
 
 class _Whole(msgspec.Struct, frozen=True):
     dashboard: _Panels
+
+
+class _Elements(msgspec.Struct, frozen=True):
+    elements: dict[str, Any] = {}
+
+
+class _V2(msgspec.Struct, frozen=True):
+    spec: _Elements
 
 
 class _Queried(msgspec.Struct, frozen=True):
@@ -102,10 +111,17 @@ class Grafana(Client[GrafanaSettings]):
     async def opened(self, uid: str) -> list[Panel] | None:
         """All panels of a dashboard, also those without queries; None where there is no such dashboard.
 
-        Raises ProbeError where the account may not see it.
+        One of schema v2 Grafana shows elsewhere: it answers 406, and where. Raises ProbeError where the account may not see it.
         """
-        reply = await self._http.get(f"/api/dashboards/uid/{quote(uid, safe='')}", expect=(200, 404))
-        return None if reply.status == 404 else decode(reply, _Whole).dashboard.panels or []
+        reply = await self._http.get(f"/api/dashboards/uid/{quote(uid, safe='')}", expect=(200, 404, 406))
+        if reply.status == 200:
+            return decode(reply, _Whole).dashboard.panels or []
+        if reply.status == 404:
+            return None
+        if (place := _ELSEWHERE.search(decode(reply, _Checked).message)) is None:
+            raise ProbeError(f"{reply.where} answered 406 without saying where the dashboard is.", Reason.MALFORMED)
+        reply = await self._http.get(f"{place[0]}/dashboards/{quote(uid, safe='')}")
+        return panels_in(decode(reply, _V2).spec.elements)
 
     async def panels(self, uid: str) -> list[Panel] | None:
         """The panels of a dashboard that have queries; None where there is no such dashboard.

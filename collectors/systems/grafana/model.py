@@ -15,6 +15,7 @@ __all__ = [
     "Panel",
     "from_library",
     "has_data",
+    "panels_in",
     "panels_of",
     "queries_of",
     "sources_of",
@@ -67,6 +68,45 @@ def panels_of(panels: list[Panel]) -> Iterator[Panel]:
         yield from panels_of(panel.panels or [])
         if panel.targets:
             yield panel
+
+
+def panels_in(elements: Mapping[str, Any]) -> list[Panel]:
+    """The panels of a dashboard of schema v2, as those of the schema before it; what is no panel is left out.
+
+    Up to v2alpha1 the data source stands beside a query, and its kind is the query's; later it is the query's own.
+    """
+    panels = []
+    for element in elements.values():
+        kind, spec = _part(element)
+        if kind == "LibraryPanel":
+            panels.append(Panel(title=str(spec.get("title", "")), library=_mapping(spec.get("libraryPanel"))))
+        elif kind == "Panel":
+            queries = _part(spec.get("data"))[1].get("queries")
+            targets = [_target(_part(query)[1]) for query in (queries if isinstance(queries, list) else ())]
+            number = spec.get("id")
+            panels.append(
+                Panel(number if isinstance(number, int) else 0, str(spec.get("title", "")), targets=targets or None)
+            )
+    return panels
+
+
+def _target(query: Mapping[str, Any]) -> dict[str, Any]:
+    kind, asked = _part(query.get("query"))
+    own = _mapping(_mapping(query.get("query")).get("datasource"))
+    beside = _mapping(query.get("datasource"))
+    source = {"uid": own.get("name") or beside.get("uid"), "type": _mapping(query.get("query")).get("group") or kind}
+    found = {"refId": query.get("refId", "A"), "hide": query.get("hidden", False), **asked}
+    return found | ({"datasource": source} if source["uid"] else {})
+
+
+def _part(value: object) -> tuple[str, dict[str, Any]]:
+    """Kind and content of what has both, as everything in schema v2 has."""
+    part = _mapping(value)
+    return str(part.get("kind", "")), _mapping(part.get("spec"))
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def from_library(panels: list[Panel]) -> bool:

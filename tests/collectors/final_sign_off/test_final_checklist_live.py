@@ -364,6 +364,66 @@ async def test_a_dashboard_shows_data(evidence: Folder, grafana: shown.Grafana) 
     await clients["grafana"].close()
 
 
+def v2(**query: Any) -> dict[str, Any]:
+    """A dashboard of schema v2 with one panel."""
+    queries = [{"kind": "PanelQuery", "spec": {"refId": "A", "hidden": False, **query}}]
+    data = {"kind": "QueryGroup", "spec": {"queries": queries, "queryOptions": {}, "transformations": []}}
+    return {"elements": {"panel-1": {"kind": "Panel", "spec": {"id": 1, "title": "Errors", "data": data}}}}
+
+
+EXPR = {"expr": 'a{job="$job"}'}
+NEW = {"kind": "DataQuery", "group": "prometheus", "version": "v0", "datasource": {"name": "metrics"}, "spec": EXPR}
+OLD = {"kind": "prometheus", "spec": EXPR}
+LIBRARIES = {"elements": {"panel-2": {"kind": "LibraryPanel", "spec": {"id": 2, "libraryPanel": {"uid": "a1"}}}}}
+
+
+@pytest.mark.parametrize(
+    ("version", "spec", "answer", "status", "words"),
+    [
+        ("v2", v2(query=NEW), frames(3.0), Status.OK, "1 dashboard shows data of the last hour."),
+        ("v2beta1", v2(query=NEW), frames(None), Status.FAILED, "has data of the last hour."),
+        ("v2alpha1", v2(query=OLD, datasource={"uid": "metrics"}), frames(3.0), Status.OK, ""),
+        ("v2", v2(query=NEW, hidden=True), frames(3.0), Status.UNKNOWN, "None of the 0 panels"),
+        ("v2", v2(query=NEW | {"spec": {"expr": "vector(1)"}}), frames(3.0), Status.UNKNOWN, "None of the 0 panels"),
+        (
+            "v2",
+            v2(query=NEW | {"group": "grafana-testdata-datasource"}),
+            frames(3.0),
+            Status.UNKNOWN,
+            "None of the 0 panels",
+        ),
+        ("v2", LIBRARIES, frames(3.0), Status.UNKNOWN, "has its queries in library panels"),
+        ("v2", {"elements": {}}, frames(3.0), Status.FAILED, "has no panel with a query."),
+        ("v2", {"elements": {"panel-1": "broken"}}, frames(3.0), Status.FAILED, "has no panel with a query."),
+        ("v3", v2(query=NEW), frames(3.0), Status.UNKNOWN, "without saying where the dashboard is."),
+    ],
+)
+async def test_a_dashboard_of_schema_v2_is_read_where_grafana_has_it(
+    evidence: Folder,
+    grafana: shown.Grafana,
+    version: str,
+    spec: dict[str, Any],
+    answer: Any,
+    status: Status,
+    words: str,
+) -> None:
+    settings = GrafanaSettings.model_validate({"url": grafana.url, "bearer_token": shown.TOKEN})
+    clients = {"grafana": Grafana(settings, Threads())}
+    place = f"/apis/dashboard.grafana.app/{version}/namespaces/default/dashboards/readiness"
+    grafana.replies |= {
+        "/api/dashboards/uid/readiness": (
+            406,
+            {"message": f"dashboard api version not supported, use {place} instead"},
+        ),
+        place: (200, {"apiVersion": f"dashboard.grafana.app/{version}", "kind": "Dashboard", "spec": spec}),
+        shown.QUERY: (200, {"results": {"A": answer}}),
+    }
+    options = {"dashboards": [{"uid": "readiness", "variables": {"job": "shop"}}]}
+    result = await seen(evidence, DASHBOARDS, clients, **options)
+    assert (result.status, words in result.summary) == (status, True), result.summary
+    await clients["grafana"].close()
+
+
 # On call
 
 ON_CALL = "on_call_team_notified"
