@@ -61,15 +61,22 @@ class Trackers:
         size, page = int(query.get("per_page", 30)), int(query.get("page", 1))
         return [
             {"number": issue.number, "iid": issue.number, "state": "open" if issue.open else "closed"}
-            | {"state_reason": issue.reason}
+            | {"state_reason": issue.reason, "moved_to_id": 7 if issue.reason == "moved" else None}
+            | {"_links": {"closed_as_duplicate_of": "https://x/1" if issue.reason == "duplicate" else None}}
             | ({"pull_request": {"url": "https://api.github.com/"}} if issue.pull_request else {})
             for issue in wanted[size * (page - 1) : size * page]
         ]
 
     def _jira(self, query: dict[str, str]) -> dict[str, Any]:
-        done = "statusCategory != Done" not in query["jql"]
-        found = [issue for issue in self.issues if issue.open or done]
-        keys = [{"id": str(issue.number), "key": f"SHOP-{issue.number}"} for issue in found]
+        found = [issue for issue in self.issues if issue.open is ("statusCategory != Done" in query["jql"])]
+        keys = [
+            {
+                "id": str(issue.number),
+                "key": f"SHOP-{issue.number}",
+                "fields": {"resolution": {"name": issue.reason or "Done"}},
+            }
+            for issue in found
+        ]
         at = int(query.get("nextPageToken", 0))
         page = keys[at : at + 50]  # fewer than were asked for
         return {"issues": page} | ({"nextPageToken": str(at + 50)} if at + 50 < len(keys) else {"isLast": True})

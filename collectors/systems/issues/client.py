@@ -99,6 +99,24 @@ class IssueTrackers(Options):
         return any((self.github, self.gitlab, self.jira, self.json_api))
 
 
+_GIVEN_UP = {"not_planned": "not planned", "duplicate": "a duplicate"}
+"""What GitHub calls it when an issue is closed without a fix."""
+_NO_FIX = (
+    "won't do",
+    "won't fix",
+    "wont do",
+    "wont fix",
+    "duplicate",
+    "cannot reproduce",
+    "declined",
+    "incomplete",
+    "invalid",
+    "abandoned",
+    "known error",
+)
+"""Jira's resolutions that are none."""
+
+
 class _GitHubIssue(msgspec.Struct):
     number: int
     state: str = "open"
@@ -106,12 +124,40 @@ class _GitHubIssue(msgspec.Struct):
     pull_request: dict[str, Any] | None = None
 
 
+class _GitLabLinks(msgspec.Struct):
+    duplicate: str | None = msgspec.field(name="closed_as_duplicate_of", default=None)
+
+
 class _GitLabIssue(msgspec.Struct):
     iid: int
+    moved_to: int | None = msgspec.field(name="moved_to_id", default=None)
+    links: _GitLabLinks | None = msgspec.field(name="_links", default=None)
+
+    @property
+    def given_up(self) -> str | None:
+        """As what it was closed, where that is no fix: it goes on elsewhere, under labels of its own."""
+        if self.moved_to is not None:
+            return "moved"
+        return "a duplicate" if self.links and self.links.duplicate else None
+
+
+class _JiraResolution(msgspec.Struct):
+    name: str = ""
+
+
+class _JiraFields(msgspec.Struct):
+    resolution: _JiraResolution | None = None
 
 
 class _JiraIssue(msgspec.Struct):
     key: str
+    fields: _JiraFields | None = None
+
+    @property
+    def given_up(self) -> str | None:
+        """Its resolution, where that is no fix."""
+        name = self.fields.resolution.name if self.fields and self.fields.resolution else ""
+        return name if name.lower() in _NO_FIX else None
 
 
 class _JiraPage(msgspec.Struct):
@@ -164,12 +210,12 @@ async def _github(settings: GitHub) -> list[OpenIssues]:
                 raise _too_many(where)
             params = {"state": "closed", "labels": settings.label, "sort": "updated", "per_page": str(_PAGE)}
             reply = await http.get(f"/repos/{repository}/issues", params=params, headers=headers)
-            given_up = [
-                f"#{issue.number}"
+            given_up = {
+                f"#{issue.number}": _GIVEN_UP[issue.state_reason]
                 for issue in decode(reply, list[_GitHubIssue])
-                if issue.pull_request is None and issue.state_reason == "not_planned"
-            ]
-            found.append(OpenIssues(where, len(keys), tuple(keys[:_KEPT]), given_up=tuple(given_up)))
+                if issue.pull_request is None and issue.state_reason in _GIVEN_UP
+            }
+            found.append(OpenIssues(where, len(keys), tuple(keys[:_KEPT]), given_up=given_up))
     return found
 
 
@@ -191,7 +237,10 @@ async def _gitlab(settings: GitLab) -> list[OpenIssues]:
                     break
             else:
                 raise _too_many(where)
-            found.append(OpenIssues(where, len(keys), tuple(keys[:_KEPT])))
+            params = {"state": "closed", "labels": settings.label, "order_by": "updated_at", "per_page": str(_PAGE)}
+            closed = decode(await http.get(f"{path}/issues", params=params), list[_GitLabIssue])
+            given_up = {f"#{issue.iid}": issue.given_up for issue in closed if issue.given_up}
+            found.append(OpenIssues(where, len(keys), tuple(keys[:_KEPT]), given_up=given_up))
     return found
 
 
@@ -214,15 +263,23 @@ async def _jira(settings: Jira) -> OpenIssues:
             if (token := page.next) is None and page.last is False:
                 raise ProbeError(f"{where} broke off before its last page of issues.", Reason.MALFORMED)
             if token is None or page.last:
-                matched = bool(keys) or await _ever_matched(http, settings)
-                return OpenIssues(where, len(keys), tuple(keys[:_KEPT]), matched)
+                done = await _done(http, settings)
+                given_up = {issue.key: issue.given_up for issue in done if issue.given_up}
+                return OpenIssues(where, len(keys), tuple(keys[:_KEPT]), bool(keys or done), given_up)
     raise _too_many(where)
 
 
-async def _ever_matched(http: Http, settings: Jira) -> bool:
-    """Jira has no list of labels that must hold the one that is meant: one that is misspelled has no issue, not even a done one."""
-    params = {"jql": f'project = "{settings.project}" AND ({settings.jql})', "fields": "key", "maxResults": "1"}
-    return bool(decode(await http.get("/rest/api/3/search/jql", params=params), _JiraPage).issues)
+async def _done(http: Http, settings: Jira) -> list[_JiraIssue]:
+    """The latest issues that are done, with their resolutions.
+
+    Jira has no list of labels that must hold the one that is meant: one that is misspelled has no issue, not even a done one.
+    """
+    params = {
+        "jql": f'project = "{settings.project}" AND statusCategory = Done AND ({settings.jql}) ORDER BY updated DESC',
+        "fields": "resolution",
+        "maxResults": str(_PAGE),
+    }
+    return decode(await http.get("/rest/api/3/search/jql", params=params), _JiraPage).issues
 
 
 def _no_label(where: str, label: str) -> ProbeError:

@@ -23,8 +23,8 @@ def issue_problems(trackers: Sequence[OpenIssues]) -> Iterator[Result]:
             issues = counted(len(tracker.given_up), "issue")
             verb = "was" if len(tracker.given_up) == 1 else "were"
             yield warning(
-                f"{issues} of {tracker.name} {verb} closed as not planned: {listed(tracker.given_up)}. Remove the label where that "
-                "was agreed upon."
+                f"{issues} of {tracker.name} {verb} closed as {listed(sorted({*tracker.given_up.values()}))}: "
+                f"{listed(tracker.given_up)}. Remove the label where that was agreed upon."
             )
         if not tracker.matched:
             yield warning(f"No issue of {tracker.name}, open or done, ever met the condition, which may be misspelled.")

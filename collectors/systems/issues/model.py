@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from collectors.shared.pointers import value_at
@@ -17,14 +17,14 @@ class OpenIssues:
     """How many issues are open in a tracker that is called `name`, and how the first ones are numbered there.
 
     `matched` is whether any issue, open or done, ever met the condition; a condition that is misspelled meets none. `given_up` are
-    those that were closed as not planned, where the tracker has such a thing.
+    those that were closed without a fix, each with what the tracker calls that.
     """
 
     name: str
     count: int
     keys: tuple[str, ...] = ()
     matched: bool = True
-    given_up: tuple[str, ...] = ()
+    given_up: Mapping[str, str] = field(default_factory=dict)
 
 
 _PARTIAL: Mapping[str, bool] = {"incomplete_results": True, "has_more": True, "hasMore": True, "isLast": False}

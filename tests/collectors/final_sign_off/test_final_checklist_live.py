@@ -100,6 +100,24 @@ async def test_an_issue_that_was_given_up_is_not_fixed(evidence: Folder, tracker
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason", "words"),
+    [
+        ("github", "duplicate", "shop/web was closed as a duplicate: #2."),
+        ("gitlab", "moved", "shop/web was closed as moved: #2."),
+        ("gitlab", "duplicate", "shop/web was closed as a duplicate: #2."),
+        ("jira", "Won't Do", "SHOP was closed as Won't Do: SHOP-2."),
+        ("jira", "Cannot Reproduce", "SHOP was closed as Cannot Reproduce: SHOP-2."),
+    ],
+)
+async def test_an_issue_that_goes_on_elsewhere_is_not_fixed(
+    evidence: Folder, trackers: Trackers, kind: str, reason: str, words: str
+) -> None:
+    trackers.issues = [Issue(1, open=False), Issue(2, open=False, reason=reason)]
+    result = await seen(evidence, ISSUES, issues=tracker(kind, trackers))
+    assert (result.status, words in result.summary) == (Status.WARNING, True), result.summary
+
+
 @pytest.mark.parametrize("kind", ["github", "gitlab"])
 async def test_a_label_that_does_not_exist_proves_nothing(evidence: Folder, trackers: Trackers, kind: str) -> None:
     trackers.labels = {"launch_blocker"}
