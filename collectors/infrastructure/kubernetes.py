@@ -213,7 +213,7 @@ class KubernetesCluster(OfCluster[ClusterSettings, KubernetesTarget]):
         The API server answers /readyz and /livez with 200; kube-controller-manager and kube-scheduler have renewed their Leases
         within `lease_max_age`, which they do every few seconds; every APIService is available; the cluster's DNS has ready
         endpoints; Deployments and DaemonSets of a system-critical priority class have ready pods (some missing is a warning); the
-        Services of webhooks without whose answer no pod is made have ready endpoints; the control plane's own pods are Ready where
+        Services of webhooks without whose answer no pod starts have ready endpoints; the control plane's own pods are Ready where
         kubelets show them. A Lease that does not exist is unknown: providers may hide it,
         and leader election may be off, which an empty `control_plane_leases` declares. The old componentstatuses are not
         used: they have been wrong for years. A clock that is off is a warning.

@@ -62,7 +62,9 @@ _CLOSING = {
 }
 """Taints that keep pods off a node that may be Ready all the same."""
 _STARTING = re.compile(
-    r"(?!node\.kubernetes\.io/).*(not-?ready|uninitialized|unregistered|starting|startup)", re.IGNORECASE
+    r"(?!node\.kubernetes\.io/).*(not-?ready|uninitialized|unregistered|starting|startup)"
+    r"|((startup|ignore)-taint\.cluster-autoscaler\.kubernetes\.io|readiness\.k8s\.io)/.*",
+    re.IGNORECASE,
 )
 """Taints that agents on a node (of its network, its storage, its autoscaler) take away once they work there."""
 _LEAVING = ("karpenter.sh/disrupted", "karpenter.sh/disruption", "ToBeDeletedByClusterAutoscaler")

@@ -40,6 +40,8 @@ _GATEWAYS = "gateway.networking.k8s.io"
 _ANSWERING = ("RequestRedirect", "ExtensionRef")
 """Filters of routes that may answer requests, so that no backend is needed."""
 _LISTENER = ("Accepted", "Programmed", "ResolvedRefs")
+_CONFLICT, _PARTLY = "Conflicted", "PartiallyInvalid"
+"""Conditions of a listener and of a route that are trouble while they are True."""
 _ALB_ACTION = "use-annotation"
 _ALB_ACTIONS = "alb.ingress.kubernetes.io/actions."
 """An Ingress of the AWS load balancer controller may name an annotation of this prefix in place of a Service."""
@@ -374,6 +376,10 @@ def _gateway_problems(routing: Routing) -> Iterator[Result]:
                     yield failed(
                         f"Listener {listener.name} of {what} is not {_denied(found)}.", reason=Reason.MISCONFIGURED
                     )
+                if found.status == "True" and found.type == _CONFLICT:
+                    yield failed(
+                        f"Listener {listener.name} of {what} is {_denied(found)}.", reason=Reason.MISCONFIGURED
+                    )
 
 
 def _route_problems(route: Route, gateways: set[str], backends: _Backends) -> Iterator[Result]:
@@ -396,6 +402,9 @@ def _route_problems(route: Route, gateways: set[str], backends: _Backends) -> It
             yield from _stated(
                 f"{what} on {path}", found.conditions, route.metadata.generation, "Accepted", "ResolvedRefs"
             )
+            partly = condition(found.conditions, _PARTLY)
+            if partly is not None and partly.status == "True":
+                yield warning(f"Some rules of {what} are not served on {path}: {_denied(partly)}.")
     rules = route.spec.rules or ()
     void = [rule for rule in rules if not any(backend.weight for backend in rule.backend_refs or ())]
     if any(rule.backend_refs for rule in void):

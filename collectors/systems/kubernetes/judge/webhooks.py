@@ -1,4 +1,4 @@
-"""Whether pods can be made: webhooks that the API server has to ask, and that nobody answers."""
+"""Whether pods can start: webhooks that the API server has to ask, and that nobody answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def judge_webhooks(
     slices: Iterable[EndpointSlice],
     namespaces: Collection[str] = (),
 ) -> Iterator[Result]:
-    """The webhooks without whose answer no pod is made, and whose Service has no ready endpoint.
+    """The webhooks without whose answer no pod starts, and whose Service has no ready endpoint.
 
     One that is asked about some pods only is a warning. `services` and `slices` are all of the cluster, or of
     these `namespaces`, where those of others are not judged.
@@ -50,9 +50,9 @@ def judge_webhooks(
                 f"Service {path} {state}, and without the answer of its webhook {webhook.name} ({configuration.name})"
             )
             if _is_narrow(webhook):
-                partial.append(warning(f"{sentence} no pod is made that it is asked about."))
+                partial.append(warning(f"{sentence} no pod starts that it is asked about."))
             else:
-                yield failed(f"{sentence} no pod is made.", reason=Reason.DOWN)
+                yield failed(f"{sentence} no pod starts.", reason=Reason.DOWN)
     yield from partial
 
 
@@ -71,7 +71,7 @@ def _state(service: Service | None, number: int, served: Collection[str] | None)
 
 
 def _is_about_pods(webhook: Webhook) -> bool:
-    return any(rule.makes_pods for rule in webhook.rules or ())
+    return any(rule.starts_pods for rule in webhook.rules or ())
 
 
 def _is_narrow(webhook: Webhook) -> bool:

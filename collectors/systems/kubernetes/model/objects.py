@@ -878,11 +878,11 @@ class WebhookRule(Struct, frozen=True):
     operations: tuple[str, ...] = ()
 
     @property
-    def makes_pods(self) -> bool:
-        """Whether the creation of a pod is one of them."""
+    def starts_pods(self) -> bool:
+        """Whether the creation of a pod, or its binding to a node, is one of them."""
         return (
             bool({"", "*"} & set(self.api_groups))
-            and bool({"pods", "*", "*/*"} & set(self.resources))
+            and bool({"pods", "pods/binding", "pods/*", "*", "*/*"} & set(self.resources))
             and bool({"CREATE", "*"} & set(self.operations))
         )
 

@@ -513,7 +513,14 @@ def tainted(name: str, *keys: str, effect: str = "NoSchedule", hours: float = 1,
 
 
 @pytest.mark.parametrize(
-    "key", ["node.cilium.io/agent-not-ready", "ebs.csi.aws.com/agent-not-ready", "karpenter.sh/unregistered"]
+    "key",
+    [
+        "node.cilium.io/agent-not-ready",
+        "ebs.csi.aws.com/agent-not-ready",
+        "karpenter.sh/unregistered",
+        "startup-taint.cluster-autoscaler.kubernetes.io/gpu",
+        "readiness.k8s.io/network",
+    ],
 )
 def test_a_ready_node_whose_agents_have_not_started(key: str) -> None:
     result = judge(node("node-0"), tainted("node-1", key))

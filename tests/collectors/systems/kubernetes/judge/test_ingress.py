@@ -312,6 +312,28 @@ def test_a_listener_that_is_refused_is_noticed_on_a_gateway_that_is_programmed()
     )
 
 
+def test_listeners_that_are_in_conflict() -> None:
+    listener = {
+        "name": "http",
+        "conditions": conditions("ProtocolConflict", Accepted="True", Programmed="True", Conflicted="True"),
+    }
+    found = {"conditions": conditions(Accepted="True", Programmed="True"), "listeners": [listener]}
+    result = judge(gateways=[decoded(Gateway, "ingress/public", spec={"gatewayClassName": "traefik"}, status=found)])
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        "Listener http of Gateway ingress/public is Conflicted: ProtocolConflict.",
+    )
+
+
+def test_a_route_of_which_some_rules_are_not_served() -> None:
+    taken = [{"parentRef": PARENT, "conditions": conditions("UnsupportedValue", **TAKEN, PartiallyInvalid="True")}]
+    result = judge(routes=[route(taken)])
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        "Some rules of HTTPRoute shop/web are not served on ingress/public: PartiallyInvalid: UnsupportedValue.",
+    )
+
+
 def test_a_route_that_hangs_on_two_ports_has_to_be_taken_on_both() -> None:
     parents = [PARENT | {"port": 443}, PARENT | {"port": 8443}]
     taken = [{"parentRef": parent, "conditions": conditions(**TAKEN)} for parent in parents]

@@ -1,4 +1,4 @@
-"""Webhooks that the API server has to ask before it makes a pod: object in, sentence out."""
+"""Webhooks that the API server has to ask before a pod starts: object in, sentence out."""
 
 from typing import Any
 
@@ -30,14 +30,19 @@ def judge(*found: WebhookConfiguration, ready: bool = False, namespaces: tuple[s
 
 @pytest.mark.parametrize(
     "rule",
-    [PODS, {"apiGroups": ["*"], "resources": ["*/*"], "operations": ["*"]}, PODS | {"resources": ["configmaps", "*"]}],
+    [
+        PODS,
+        {"apiGroups": ["*"], "resources": ["*/*"], "operations": ["*"]},
+        PODS | {"resources": ["configmaps", "*"]},
+        PODS | {"resources": ["pods/binding"]},
+    ],
 )
-def test_without_an_answer_no_pod_is_made(rule: dict[str, Any]) -> None:
+def test_without_an_answer_no_pod_starts(rule: dict[str, Any]) -> None:
     (problem,) = judge(configured(rule))
     assert problem.status is Status.FAILED
     assert problem.summary == (
         "Service kyverno/kyverno-svc has no ready endpoint, and without the answer of its webhook validate.kyverno.svc (kyverno) "
-        "no pod is made."
+        "no pod starts."
     )
     assert judge(configured(rule), ready=True) == []
     (problem,) = judge_webhooks([configured(rule)], [], [READY][:0])
