@@ -16,7 +16,7 @@ from collectors.shared.drills import LEAST_SECONDS, drill_problems
 from collectors.shared.dsn import Dsn
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.aws.client import Aws, AwsError
-from collectors.systems.backups.client import read_bucket, read_objects, read_rds
+from collectors.systems.backups.client import read_bucket, read_objects, read_rds, read_versions
 from collectors.systems.backups.judge import (
     judge_bucket,
     judge_objects,
@@ -169,7 +169,8 @@ class Backups(Collector[BackupsSettings, NoTarget]):
     Settings = BackupsSettings
     rights = """\
 Kubernetes, with `velero` or `volume_snapshots`: to list their objects, and claims and volumes.
-AWS, on the buckets of backups alone: s3:ListBucket, s3:GetEncryptionConfiguration, s3:GetBucketPublicAccessBlock,
+AWS, on the buckets of backups alone: s3:ListBucket, s3:ListBucketVersions, s3:GetEncryptionConfiguration,
+s3:GetBucketPublicAccessBlock,
 s3:GetBucketPolicyStatus, s3:GetBucketAcl, s3:GetBucketVersioning, s3:GetBucketObjectLockConfiguration,
 s3:GetLifecycleConfiguration, s3:GetObject and s3:GetObjectRetention (for the head of the newest backup); on everything:
 s3:GetAccountPublicAccessBlock, kms:DescribeKey, rds:DescribeDBInstances, rds:DescribeDBClusters (Aurora).
@@ -182,6 +183,10 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
     async def stored(self, objects: Objects) -> list[StoredObject]:
         """The objects of a store, the newest first."""
         return await self.share(f"objects {objects}", functools.partial(read_objects, self.client(Aws), objects))
+
+    async def versions(self, objects: Objects) -> list[StoredObject]:
+        """The same with what they replaced."""
+        return await self.share(f"versions {objects}", functools.partial(read_versions, self.client(Aws), objects))
 
     async def bucket(self, objects: Objects) -> Bucket:
         """How their bucket is protected."""
@@ -350,8 +355,8 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
     async def retention_policy_configured(self) -> Result:
         """A mistake is often noticed days later: the only backups left must not all be younger than it.
 
-        What is there is measured, as a setting may lie: the oldest backup of each store is at least `retention` old, pgBackRest has
-        `min_fulls` full ones whose files and WAL are there, and no rule of the bucket's lifecycle deletes backups earlier than the
+        What is there is measured, as a setting may lie: the oldest backup of each store is at least `retention` old (in a bucket
+        with versions, those that were replaced count), pgBackRest has `min_fulls` full ones whose files and WAL are there, and no rule of the bucket's lifecycle deletes backups earlier than the
         tool would. RDS retains for as many days. A store that is younger than its retention does not pass yet.
 
         To fix it: raise repo1-retention-full, BackupRetentionPeriod or the days of the rule that is named.
@@ -392,10 +397,15 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
         return await see_stanza_retained(primary, stanza, store.pgbackrest, store.retention, store.min_fulls, self.now)
 
     async def _objects_retained(self, objects: Objects, retention: timedelta, database: str | None) -> Result:
-        stored, of = await self.stored(objects), ""
-        if database is not None:
-            stored, of = _of_database(stored, database), f" of database {database}"
-        return judge_retention(stored, await self.bucket(objects), objects, retention, self.now, of)
+        of = f" of database {database}" if database is not None else ""
+        stored, bucket = _of_database(await self.stored(objects), database), await self.bucket(objects)
+        judged = judge_retention(stored, bucket, objects, retention, self.now, of)
+        if judged.status.is_ok or not bucket.versioned:
+            return judged
+        versions = _of_database(await self.versions(objects), database)  # one object may be replaced each night
+        if len(versions) == len(stored):
+            return judged
+        return judge_retention(versions, bucket, objects, retention, self.now, of, versions=True)
 
     @item(
         "Backup storage is secure and encrypted",
@@ -523,9 +533,9 @@ async def _encrypted_by_restic(store: str) -> Result:
     return ok(f"restic encrypts the repository of {store}.")
 
 
-def _of_database(stored: Sequence[StoredObject], database: str) -> list[StoredObject]:
-    """The dumps and backups of one database of Neo4j."""
-    return [found for found in stored if is_of(database, found.key.rpartition("/")[2])]
+def _of_database(stored: Sequence[StoredObject], database: str | None) -> list[StoredObject]:
+    """The dumps and backups of one database of Neo4j; all of them without one."""
+    return [found for found in stored if database is None or is_of(database, found.key.rpartition("/")[2])]
 
 
 def _key(name: str) -> str:

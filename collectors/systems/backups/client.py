@@ -20,7 +20,7 @@ from collectors.systems.backups.model import (
 from collectors.systems.neo4j.model import dated
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["read_bucket", "read_objects", "read_rds"]
+__all__ = ["read_bucket", "read_objects", "read_rds", "read_versions"]
 
 _EVERYONE = (
     "http://acs.amazonaws.com/groups/global/AllUsers",
@@ -39,9 +39,16 @@ _ABSENT = frozenset(
 
 async def read_objects(aws: Aws, objects: Objects) -> list[StoredObject]:
     """The objects that the options name, the newest first; those that are too small to be a backup too. Raises ProbeError."""
-    listed = await aws.pages(
-        "s3", "list_objects_v2", "Contents", most=100_000, Bucket=objects.bucket, Prefix=objects.prefix
-    )
+    return await _listed(aws, objects, "list_objects_v2", "Contents")
+
+
+async def read_versions(aws: Aws, objects: Objects) -> list[StoredObject]:
+    """The same with what they replaced, in a bucket with versions. Raises ProbeError."""
+    return await _listed(aws, objects, "list_object_versions", "Versions")
+
+
+async def _listed(aws: Aws, objects: Objects, operation: str, key: str) -> list[StoredObject]:
+    listed = await aws.pages("s3", operation, key, most=100_000, Bucket=objects.bucket, Prefix=objects.prefix)
     found = [
         StoredObject(
             entry["Key"],

@@ -16,6 +16,7 @@ from collectors.shared.verdicts import verdict
 from collectors.systems.backups.model import (
     PUBLIC_BLOCKS,
     Bucket,
+    Expiry,
     Newest,
     Objects,
     Rds,
@@ -87,10 +88,13 @@ def judge_retention(
     retention: timedelta,
     now: datetime,
     of: str = "",
+    *,
+    versions: bool = False,
 ) -> Result:
     """Whether backups are as old as they have to be retained, and no rule of the bucket deletes them before.
 
-    `of` names what they are backups of where others are in the same place, such as ` of database neo4j`.
+    `of` names what they are backups of where others are in the same place, such as ` of database neo4j`. With `versions`, those
+    that were replaced are among them.
     """
     backups = backups_among(stored, objects)
     if not backups:
@@ -100,18 +104,20 @@ def judge_retention(
         f"{_where(objects)} holds {counted(len(backups), 'backup')}{of}, the oldest of {format_length(now - oldest)} ago.",
         oldest_backup_age_seconds=(now - oldest).total_seconds(),
     )
-    return verdict(_retention_problems(backups, bucket, objects, retention, now, of), good)
+    expiries = [expiry for expiry in bucket.expiries if versions or not expiry.replaced]
+    return verdict(_retention_problems(backups, bucket.name, expiries, objects, retention, now, of), good)
 
 
 def _retention_problems(
     backups: Sequence[StoredObject],
-    bucket: Bucket,
+    bucket: str,
+    expiries: Sequence[Expiry],
     objects: Objects,
     retention: timedelta,
     now: datetime,
     of: str,
 ) -> Iterator[Result]:
-    for expiry in bucket.expiries:
+    for expiry in expiries:
         if not expiry.concerns(found.key for found in backups):
             continue
         if expiry.date is not None and expiry.date < now + retention:
@@ -120,8 +126,9 @@ def _retention_problems(
             when = f"after {counted(expiry.days, 'day')}"
         else:
             continue
-        rule = f"Lifecycle rule {expiry.rule} of bucket {bucket.name}"
-        sentence = f"{rule} deletes backups {when} (retention {format_duration(retention)})"
+        rule = f"Lifecycle rule {expiry.rule} of bucket {bucket}"
+        what = "replaced backups" if expiry.replaced else "backups"
+        sentence = f"{rule} deletes {what} {when} (retention {format_duration(retention)})"
         if expiry.filtered:
             yield unknown(f"{sentence}, if they match its filter.", reason=Reason.CONTRADICTED)
         else:

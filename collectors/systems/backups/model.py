@@ -66,13 +66,17 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """An enabled rule of a lifecycle that deletes current objects: after `days`, or on a date. `filtered`: only some of them."""
+    """An enabled rule of a lifecycle that deletes objects: after `days`, or on a date. `filtered`: only some of them.
+
+    One that is `replaced` deletes older versions, so many days after they were replaced, and no current objects.
+    """
 
     rule: str
     prefix: str
     days: int | None
     date: datetime | None
     filtered: bool
+    replaced: bool = False
 
     def concerns(self, keys: Iterable[str]) -> bool:
         """Whether it may delete one of these objects."""
@@ -153,23 +157,21 @@ def _signs(key: str, keys: set[str]) -> bool:
 
 
 def expiries_of(rules: list[Mapping[str, Any]]) -> tuple[Expiry, ...]:
-    """The rules of a lifecycle that delete current objects."""
+    """The rules of a lifecycle that delete objects, current ones or older versions."""
     found = []
     for rule in rules:
-        expiration = rule.get("Expiration") or {}
-        if rule.get("Status") != "Enabled" or not ("Days" in expiration or "Date" in expiration):
+        if rule.get("Status") != "Enabled":
             continue
+        expiration: Mapping[str, Any] = rule.get("Expiration") or {}
+        older: Mapping[str, Any] = rule.get("NoncurrentVersionExpiration") or {}
         where: Mapping[str, Any] = rule.get("Filter") or {}
         both: Mapping[str, Any] = where.get("And") or where
         prefix = both.get("Prefix", rule.get("Prefix", ""))
         filtered = any(name in both for name in ("Tag", "Tags", "ObjectSizeGreaterThan", "ObjectSizeLessThan"))
-        found.append(
-            Expiry(
-                str(rule.get("ID", "without a name")),
-                str(prefix or ""),
-                expiration.get("Days"),
-                expiration.get("Date"),
-                filtered,
-            )
-        )
+        name, prefix = str(rule.get("ID", "without a name")), str(prefix or "")
+        if "Days" in expiration or "Date" in expiration:
+            found.append(Expiry(name, prefix, expiration.get("Days"), expiration.get("Date"), filtered))
+        if "NoncurrentDays" in older:
+            some = filtered or "NewerNoncurrentVersions" in older
+            found.append(Expiry(name, prefix, older["NoncurrentDays"], None, some, replaced=True))
     return tuple(found)

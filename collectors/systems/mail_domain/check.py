@@ -5,7 +5,7 @@ from __future__ import annotations
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.mail_domain.client.lookups import Lookups
 from collectors.systems.mail_domain.client.spf import evaluate
-from collectors.systems.mail_domain.judge import dkim_problems, dmarc_problems, spf_problems
+from collectors.systems.mail_domain.judge import bounce_problems, dkim_problems, dmarc_problems, spf_problems
 from collectors.systems.mail_domain.model import STRANGERS, DmarcRecord, MailDomain, dkim_of, dmarc_of
 from exporter.verdict import Result, ok
 from exporter.words import listed
@@ -16,7 +16,9 @@ __all__ = ["see_mail_domain"]
 async def see_mail_domain(domain: MailDomain) -> Result:
     """Whether receivers take the messages of a domain for its own, and those of others not."""
     lookups = Lookups(domain)
-    return await worst_of(_spf(lookups, domain), _dkim(lookups, domain), _dmarc(lookups, domain))
+    return await worst_of(
+        _spf(lookups, domain), _dkim(lookups, domain), _dmarc(lookups, domain), _bounces(lookups, domain)
+    )
 
 
 async def _spf(lookups: Lookups, domain: MailDomain) -> Result:
@@ -45,6 +47,13 @@ async def _dmarc(lookups: Lookups, domain: MailDomain) -> Result:
     record = await _policy(lookups, domain.name)
     policy = record.policy if record else ""
     return verdict(dmarc_problems(domain.name, record), ok(f"The DMARC policy of {domain.name} is {policy}."))
+
+
+async def _bounces(lookups: Lookups, domain: MailDomain) -> Result:
+    name = domain.return_path or domain.name
+    hosts = await lookups.exchangers(name)
+    hosts = hosts or await lookups.addresses(name, version=4) or await lookups.addresses(name, version=6)
+    return verdict(bounce_problems(name, hosts), ok(f"{name} takes bounces."))
 
 
 async def _policy(lookups: Lookups, domain: str) -> DmarcRecord | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from collectors.systems.mail_domain.model import DkimRecord, DmarcRecord, SpfAnswer, SpfOutcome
 from exporter.verdict import Reason, Result, failed, warning
 
-__all__ = ["dkim_problems", "dmarc_problems", "spf_problems"]
+__all__ = ["bounce_problems", "dkim_problems", "dmarc_problems", "spf_problems"]
 
 _FEWEST_BITS, _FEW_BITS = 1024, 2048
 
@@ -73,4 +73,14 @@ def dmarc_problems(domain: str, record: DmarcRecord | None) -> Iterator[Result]:
     elif record.percent < 100:
         yield warning(
             f"The DMARC policy of {domain} applies to {record.percent}% of the messages ({record.name}, pct)."
+        )
+
+
+def bounce_problems(domain: str, hosts: Sequence[str]) -> Iterator[Result]:
+    """Why receivers reject messages from a domain that none could be sent to. `hosts` take its mail; a null MX has no name."""
+    if not any(hosts):
+        has = "a null MX record" if hosts else "neither an MX record nor an address"
+        yield failed(
+            f"Domain {domain} has {has}: receivers reject messages whose bounces cannot be delivered.",
+            reason=Reason.MISSING,
         )

@@ -163,7 +163,7 @@ def dkim_of(selector: str, texts: Sequence[str]) -> DkimRecord:
     if len(texts) > 1:
         return DkimRecord(selector, f"has {len(texts)} TXT records, which makes it undefined")
     tags = tags_of(texts[0])
-    if tags is None or "p" not in tags or tags.get("v", "DKIM1") != "DKIM1":
+    if tags is None or "p" not in tags or tags.get("v", "DKIM1") != "DKIM1" or "v" in list(tags)[1:]:
         return DkimRecord(selector, "has a TXT record that is no key")
     if not tags["p"]:
         return DkimRecord(selector, "is revoked (p= is empty)")

@@ -17,7 +17,7 @@ import pytest
 from collectors.backup_and_recovery.backups import Backups, BackupsSettings
 from collectors.systems.aws.client import Aws, AwsSettings
 from collectors.systems.backups.judge import judge_bucket
-from collectors.systems.backups.model import PUBLIC_BLOCKS, Bucket, Newest, Objects
+from collectors.systems.backups.model import PUBLIC_BLOCKS, Bucket, Newest, Objects, expiries_of
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
 from tests.collectors.evidence import Folder, each, evidence_of
@@ -285,6 +285,37 @@ async def test_the_oldest_backup_and_the_lifecycle_are_held_against_the_retentio
     assert (await seen(evidence, line, client, **store(line, retention="30d"))).status is Status.FAILED
 
 
+async def test_what_is_replaced_each_night_is_retained_by_versions(
+    evidence: Folder, s3: S3, client: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "retention_policy_configured"
+    for number in range(9):
+        s3.put("orders/now.dump", same=b"%d" % number)
+    stored = s3.api.list_object_versions(Bucket=BUCKET, Prefix="orders/")["Versions"]
+    assert len(stored) == 10
+    days, ask = {version["VersionId"]: place for place, version in enumerate(stored)}, Aws.pages
+
+    async def as_if_nightly(self: Aws, *what: Any, **parameters: Any) -> list[Any]:
+        found = await ask(self, *what, **parameters)
+        return [  # moto stores everything now
+            version | {"LastModified": version["LastModified"] - timedelta(days=days[version["VersionId"]])}
+            if "VersionId" in version
+            else version
+            for version in found
+        ]
+
+    assert (await seen(evidence, line, client, **store(line))).status is Status.FAILED  # all are of today
+    monkeypatch.setattr(Aws, "pages", as_if_nightly)
+    result = await seen(evidence, line, client, **store(line))
+    assert (result.status, "holds 10 backups" in result.summary) == (Status.OK, True), result.summary
+    assert (await seen(evidence, line, client, **store(line, retention="30d"))).status is Status.FAILED
+    s3.lifecycle(NoncurrentVersionExpiration={"NoncurrentDays": 3})
+    result = await seen(evidence, line, client, **store(line))
+    assert (result.status, "deletes replaced backups after 3 days" in result.summary) == (Status.FAILED, True), result
+    s3.api.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"})
+    assert (await seen(evidence, line, client, **store(line))).status is Status.FAILED
+
+
 # Encryption and access
 
 
@@ -461,6 +492,16 @@ async def test_the_rule_locks_what_is_stored_later(evidence: Folder, aws: AwsSer
     )
     result = await secured(evidence, client, min_lock="7d")
     assert (result.status, "is locked in mode GOVERNANCE" in result.summary) == (Status.WARNING, True), result
+
+
+def test_a_rule_that_spares_the_newest_versions_deletes_only_some() -> None:
+    """moto drops the number."""
+    spared = {"NoncurrentDays": 3, "NewerNoncurrentVersions": 10}
+    rules: list[Any] = [{"ID": "tidy", "Status": "Enabled", "Filter": {}, "NoncurrentVersionExpiration": spared}]
+    (expiry,) = expiries_of(rules)
+    assert (expiry.days, expiry.replaced, expiry.filtered) == (3, True, True)
+    del spared["NewerNoncurrentVersions"]
+    assert [each.filtered for each in expiries_of(rules)] == [False]
 
 
 def test_a_newest_backup_whose_lock_is_not_shown_is_unknown() -> None:

@@ -81,7 +81,7 @@ SPF: dict[str, tuple[str | list[str], Status, str]] = {
         "more than 2 of its DNS lookups find nothing",
     ),
     "other": ("v=spf10 -all", FAILED, "Domain other.test has no SPF record"),
-    "nomail": ("v=spf1 mx -all", OK, ""),
+    "nomail": ("v=spf1 mx:nullmx.test -all", OK, ""),
     "failing": ("v=spf1 include:sub.broken.test -all", UNKNOWN, "The TXT records of sub.broken.test were not received"),
 }
 
@@ -98,6 +98,7 @@ DKIM: dict[str, tuple[list[str], Status, str]] = {
     "tls": ([f"v=DKIM1; s=tlsrpt; p={STRONG}"], FAILED, "is not for e-mail"),
     "twice": ([f"v=DKIM1; p={STRONG}", f"v=DKIM1; p={STRONG}"], FAILED, "has 2 TXT records"),
     "absent": ([], FAILED, "does not exist"),
+    "late": ([f"k=rsa; p={STRONG}; v=DKIM1"], FAILED, "has a TXT record that is no key"),
 }
 
 DMARC: dict[str, tuple[str | list[str] | None, Status, str]] = {
@@ -114,6 +115,11 @@ DMARC: dict[str, tuple[str | list[str] | None, Status, str]] = {
     "sub.parent": (None, WARNING, "is none (_dmarc.parent.test)"),
     "sub.reject": (None, OK, "is reject"),
 }
+
+
+def _asks_itself(records: str | list[str]) -> bool:
+    """Whether a policy depends on the MX or address of its own domain."""
+    return not {"a", "mx"}.isdisjoint(term.partition("/")[0] for term in str(records).split())
 
 
 def split(text: str) -> list[str]:
@@ -138,7 +144,14 @@ def server() -> Iterator[Bind]:
         txt("listed", "v=spf1 mx a:mail2.test/31 -all"),
         txt("_dmarc.listed", "v=DMARC1; p=reject"),
     ]
-    records += ["nomail IN MX 0 ."]
+    records += [
+        "nullmx IN MX 0 .",
+        txt("nullmx", "v=spf1 -all"),
+        "silent IN A 203.0.113.5",
+        txt("silent", "v=spf1 -all"),
+    ]
+    records += [txt("mute", "v=spf1 -all"), txt("_dmarc.mute", "v=DMARC1; p=reject")]
+    records += [f"{name} IN MX 10 mail1" for name, (value, *_) in SPF.items() if not _asks_itself(value)]
     with bind(records) as running:
         yield running
 
@@ -195,6 +208,16 @@ async def test_a_policy_has_to_be_enforced(server: Bind, name: str) -> None:
     _, status, words = DMARC[name]
     result = await judged(server, f"{name}.test", return_path="ok.test")
     assert (result.status, words in result.summary) == (status, True), result.summary
+
+
+async def test_receivers_reject_what_cannot_bounce(server: Bind) -> None:
+    for name, status, words in (
+        ("silent.test", OK, ""),  # an address takes mail where there is no MX
+        ("mute.test", FAILED, "mute.test has neither an MX record nor an address"),
+        ("nullmx.test", FAILED, "nullmx.test has a null MX record"),
+    ):
+        result = await judged(server, return_path=name)
+        assert (result.status, words in result.summary) == (status, True), result.summary
 
 
 async def test_no_answer_is_no_fact(server: Bind) -> None:
