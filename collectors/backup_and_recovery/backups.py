@@ -356,8 +356,9 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
         """A mistake is often noticed days later: the only backups left must not all be younger than it.
 
         What is there is measured, as a setting may lie: the oldest backup of each store is at least `retention` old (in a bucket
-        with versions, those that were replaced count), pgBackRest has `min_fulls` full ones whose files and WAL are there, and no rule of the bucket's lifecycle deletes backups earlier than the
-        tool would. RDS retains for as many days. A store that is younger than its retention does not pass yet.
+        with versions, those that were replaced count), pgBackRest has `min_fulls` full ones whose files and WAL are there, and no
+        rule of the bucket's lifecycle deletes backups earlier than the tool would. RDS retains for as many days. A store that is
+        younger than its retention does not pass yet.
 
         To fix it: raise repo1-retention-full, BackupRetentionPeriod or the days of the rule that is named.
         """
