@@ -39,6 +39,7 @@ _GOOD = frozenset(
         "operational",
         "reachable",
         "working",
+        "pong",
     }
 )
 _DEGRADED = frozenset(["degraded", "warn", "warning", "yellow"])
@@ -75,10 +76,18 @@ _BAD = frozenset(
         "initializing",
         "maintenance",
         "crashed",
+        "not_connected",
+        "not_ready",
         "connecting",
         "reconnecting",
         "lost",
     }
+)
+#: What a text says that a store is reported with where it does not work; other texts are names, versions and messages.
+_ERROR_TEXT = re.compile(
+    r"(?<!no )(?<!0 )(?:\b(?:fatal|refused|denied|timed out|timeout|unreachable|too many|failed|reset by peer|no route)|error|"
+    r"exception)\b",
+    re.IGNORECASE,
 )
 #: How Node.js and others name errors of connections: `ECONNREFUSED 10.0.0.7:5432`.
 _ERROR_NAME = re.compile(r"(?:connect )?E(?:CONN|HOST|NOTFOUND|TIMEDOUT|PIPE|AI_)[A-Z]*\b")
@@ -103,6 +112,7 @@ _NO, _YES = ("no", "false", "0"), ("yes", "true", "1")
 _FLAGS = ("healthy", "ok", "up", "alive", "ready", "success")
 _ERRORS = ("error", "errors", "failures", "failed", "failing", "unhealthy", "down")
 _CODES = ("code", "statuscode", "httpstatus", "httpcode", "status")
+_PART_CODES = tuple(code for code in _CODES if code != "code")  # of a country, a currency
 _ENVELOPES = ("data", "payload", "body", "response", "result", "health", "report")
 _AWAY = ("maintenance", "maintenancemode", "draining", "shuttingdown", "stopping", "terminating", "degraded")
 #: What a report that is one boolean for each dependency calls them; other booleans may be switches.
@@ -296,6 +306,8 @@ def _parts_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield name, "down"
         elif key in _ENVELOPES and isinstance(value, list):
             yield from ((own, word) for own, word in _parts(value, depth=0) if _plain(word) in _KNOWN)
+        elif isinstance(value, str) and key.startswith("last"):
+            continue  # an error that once was
         elif key not in (*_STATUS, *_ENVELOPES, *_OUTCOMES) and isinstance(value, str | dict):
             yield from _one(name, value, depth=0)
 
@@ -379,7 +391,9 @@ def _part_word(entry: Mapping[str, Any]) -> str | None:
             return value
         if _key(name) in ("error", "exception") and isinstance(value, str) and value.strip():
             return "error"
-    return None
+    codes = [value for name, value in entry.items() if _key(name) in _PART_CODES and isinstance(value, int)]
+    codes = [code for code in codes if 100 <= code <= 599]
+    return ("up" if max(codes) < 400 else "down") if codes else None
 
 
 def _word(document: Mapping[str, Any]) -> str | None:
@@ -419,13 +433,22 @@ def _named(entry: Mapping[str, Any]) -> str:
     return next((value for key in _NAMES if isinstance(value := entry.get(key), str) and value), "")
 
 
+def _text_word(name: str, text: str) -> str | None:
+    """The word for a part that is reported by a text; None for versions, names and messages, which are no states."""
+    if _plain(text.partition(":")[0]) in _KNOWN:
+        return text
+    before = text.partition("(")[0].strip()
+    if _plain(before) in _KNOWN:
+        return before
+    return "error" if _ERROR_NAME.match(text) or (_is_store(_key(name)) and _ERROR_TEXT.search(text)) else None
+
+
 def _one(name: str, entry: Any, depth: int) -> Iterator[tuple[str, str]]:
     if isinstance(entry, bool):
         yield name, "up" if entry else "down"
     elif isinstance(entry, str):
-        # Not every text is a state: versions and messages stand beside them.
-        if _plain(entry.partition(":")[0]) in _KNOWN or _ERROR_NAME.match(entry):
-            yield name, entry
+        if (word := _text_word(name, entry)) is not None:
+            yield name, word
     elif isinstance(entry, dict):
         if (word := _part_word(entry)) is not None:
             yield name, word
