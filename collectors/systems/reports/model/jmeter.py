@@ -49,7 +49,7 @@ def read_jmeter(content: bytes) -> Report:
             raise malformed("JMeter", f"its header lacks {listed(sorted(COLUMNS - set(rows.fieldnames or ())))}")
         for row in itertools.islice(rows, 5_000_000):
             began, elapsed = float(row["timeStamp"]), float(row["elapsed"])
-            if not (0 < began < 1e14 and 0 <= elapsed < 1e12):
+            if not (1e11 < began < 1e14 and 0 <= elapsed < 1e12):
                 raise malformed("JMeter", "its times are impossible")
             thread = row.get("threadName") or ""
             own = recent[thread if len(recent) < _MOST_LABELS or thread in recent else ""]
@@ -60,7 +60,7 @@ def read_jmeter(content: bytes) -> Report:
             minutes |= {int(began // 60_000), int((began + elapsed) // 60_000)}
             requests += 1
             first, last = min(first, began), max(last, began + elapsed)
-            label, succeeded = str(row["label"])[:200], row["success"] == "true"
+            label, succeeded = str(row["label"])[:200], row["success"].lower() == "true"
             failures = labels.get(label, 0)
             labels[label] = -1 if succeeded or failures < 0 else failures + 1
             if (host := urlsplit(row.get("URL") or "").netloc) and len(hosts) < _MOST_LABELS:

@@ -211,7 +211,10 @@ def _findings(run: _Run) -> Iterator[tuple[Finding, bool]]:
         # All suppressions must be accepted: one that is under review or rejected leaves the finding open.
         suppressions = result.suppressions or []
         accepted = bool(suppressions) and all(each.status == "accepted" for each in suppressions)
-        level = Level.UNRATED if run.tool.driver.name.lower() in _UNRATING else _level(result, rule)
+        scanner = run.tool.driver.name.lower()
+        level = (
+            Level.UNRATED if scanner in _UNRATING else _level(result, rule, _SCOPES.get(scanner) == "vulnerabilities")
+        )
         yield Finding(name, level, place, run.tool.driver.name), accepted
 
 
@@ -227,8 +230,10 @@ def _rule(result: _Result, tool: _Tool, by_id: Mapping[str, _Rule]) -> _Rule | N
     return by_id.get(name)
 
 
-def _level(result: _Result, rule: _Rule | None) -> Level:
-    """The severity that tags name, else the score; a level alone only shows what is at most medium."""
+def _level(result: _Result, rule: _Rule | None, is_advisory: bool) -> Level:
+    """The severity that tags name, else the score; a level alone only shows what is at most medium, and of an advisory nothing:
+    osv-scanner calls every one a warning.
+    """
     if rule is None and result.level is None:
         return Level.UNRATED
     rule = rule or _Rule()
@@ -238,6 +243,8 @@ def _level(result: _Result, rule: _Rule | None) -> Level:
             return level
     if (score := _score(properties.severity)) is not None:
         return next((level for least, level in _BANDS if score >= least), Level.LOW)
+    if is_advisory:
+        return Level.UNRATED
     named = result.level or (rule.default_configuration or _Default()).level
     return {"warning": Level.MEDIUM, "note": Level.LOW, "none": Level.LOW}.get(named, Level.UNRATED)
 

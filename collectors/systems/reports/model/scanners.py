@@ -41,6 +41,7 @@ class _GrypeTarget(msgspec.Struct):
 
 class _GrypeSource(msgspec.Struct):
     target: _GrypeTarget | str = ""
+    type: str = ""
 
 
 class _GrypeDatabase(msgspec.Struct):
@@ -81,6 +82,8 @@ def read_grype(content: bytes) -> Report:
     """
     read = decoded(content, _Grype, "Grype")
     source = read.source.target if read.source else ""
+    if read.source and read.source.type == "sbom-file":
+        source = ""  # what it lists may be of any image
     target = source if isinstance(source, _GrypeTarget) else _GrypeTarget(user_input=source)
     digests = {digest.rpartition("@")[2] for digest in target.repo_digests or ()}
     database = read.descriptor.db

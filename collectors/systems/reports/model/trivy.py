@@ -118,7 +118,8 @@ def read_trivy(content: bytes) -> Report:
         Kind.SCAN,
         tool=f"Trivy {read.trivy.version}" if read.trivy and read.trivy.version else "",
         finished=moment(read.created_at),
-        target=read.artifact_name or None,
+        # An SBOM is a file, and what it lists may be of any image.
+        target=None if read.artifact_type in ("cyclonedx", "spdx") else read.artifact_name or None,
         digests=frozenset(filter(None, digests)),
         revision=metadata.commit or labels.get("org.opencontainers.image.revision"),
         database=moment(server.database.updated_at) if server and server.database else None,

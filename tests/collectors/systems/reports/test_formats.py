@@ -754,3 +754,28 @@ def test_older_bandits_write_their_counts_with_a_point() -> None:
         "results": [],
     }
     assert (as_json(bandit).examined, as_json(bandit).filters) == (12, None)
+
+
+def test_an_sbom_may_be_of_any_image() -> None:
+    grype = json.loads((DATA / "grype-findings.json").read_text())
+    grype["source"] = {"type": "sbom-file", "target": "sbom.json"}
+    assert "target" in as_json(grype).lacks
+    for kind, lacks in (("cyclonedx", True), ("spdx", True), ("container_image", False)):
+        trivy = json.loads((DATA / "trivy-clean.json").read_text()) | {"ArtifactType": kind}
+        assert ("target" in as_json(trivy).lacks) is lacks
+
+
+def test_the_level_of_an_advisory_in_sarif_is_no_severity() -> None:
+    """osv-scanner calls every one a warning."""
+    for name, level in (("osv-scanner", Level.UNRATED), ("Semgrep OSS", Level.MEDIUM)):
+        result = {"ruleId": "CVE-2026-1", "level": "warning"}
+        report = as_json({"version": "2.1.0", "runs": [{"tool": {"driver": {"name": name}}, "results": [result]}]})
+        assert [finding.level for finding in report.findings] == [level]
+
+
+def test_a_spreadsheet_writes_true_in_capitals_and_seconds_are_no_milliseconds() -> None:
+    load = jtl((1_790_000_000_000, 5, "/", "TRUE"), (1_790_000_001_000, 5, "/", "FALSE")).load
+    assert load
+    assert (load.requests, load.errors) == (2, 1)
+    with pytest.raises(ProbeError, match="its times are impossible"):
+        jtl((1_790_000_000, 5, "/", "true"))
