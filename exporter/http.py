@@ -431,7 +431,7 @@ def failure(where: str, error: httpx.HTTPError) -> str:
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
         chain.append(cause)
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"{where} failed: the certificate was not accepted ({cause.verify_message or cause.reason})."

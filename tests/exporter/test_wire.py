@@ -66,12 +66,11 @@ async def ask(raw: bytes, method: str = "GET", *, close: bool = False) -> Reply:
         (b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", b"ok"),
         (b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", b"ok"),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok"),
-        (OK + b"and what nobody asked for", b"ok"),
         (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok\r\n\r\n", b"ok"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 20\r\n\r\n", b""),
     ],
-    ids=["chunks", "interim", "no phrase", "bare line feeds", "1.0", "more", "more after close", "204", "304"],
+    ids=["chunks", "interim", "no phrase", "bare line feeds", "1.0", "more after close", "204", "304"],
 )
 async def test_answers_are_read_to_their_own_end(raw: bytes, body: bytes) -> None:
     reply = await ask(raw)
@@ -111,6 +110,7 @@ async def test_answers_to_head_have_no_body() -> None:
         + b"x" * 60_000
         + b"\r\n\r\nHTTP/1.1 100 Continue\r\nX-Long: "
         + b"x" * 60_000,
+        OK + b"and what nobody asked for",
         b"<html>no status line</html>",
         b"",
     ],
@@ -125,6 +125,7 @@ async def test_answers_to_head_have_no_body() -> None:
         "no status",
         "long header",
         "many interim ones",
+        "more than announced",
         "0.9",
         "nothing",
     ],
@@ -193,6 +194,7 @@ async def test_a_server_waits_while_its_answer_is_not_read() -> None:
             async with asyncio.timeout(30):
                 while sent == before:
                     await asyncio.sleep(0.01)
+        await wire.close()
 
 
 async def test_what_was_given_up_leaves_nothing_behind() -> None:
@@ -235,7 +237,7 @@ async def test_each_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) 
                     await client.get("/")
         known["none.example"] = [closed, ("255.255.255.255", 1)]
         async with Http(HttpSettings(url="http://none.example")) as client:
-            with pytest.raises(Unreachable, match=r"failed: none of its addresses accepts connections\.$"):
+            with pytest.raises(Unreachable, match=r"failed: Network is unreachable\.$"):
                 await client.get("/")
 
 
