@@ -143,8 +143,13 @@ class Knock:
 
     @property
     def entry(self) -> Entry | None:
-        """What became of it; None where the answer does not say. A path may be open and refuse the statement itself."""
+        """What became of it; None where the answer does not say. A path may be open and refuse the statement itself.
+
+        Of the APIs one may be switched off: what nobody serves takes no statement, whether or not its path is open.
+        """
         if self.status in (401, 403) or (self.code.startswith(_SECURITY) and self.code != f"{_SECURITY}Forbidden"):
+            return Entry.REFUSED
+        if self.status == 404 and self.code == "Neo.ClientError.Request.Invalid":
             return Entry.REFUSED
         if self.code.startswith("Neo.") or self.status in (200, 201, 202, 400):
             return Entry.ACCEPTED

@@ -1148,6 +1148,7 @@ def test_the_setting_that_opens_paths(allowlist: str, statuses: list[Status]) ->
         (404, "Neo.TransientError.General.DatabaseUnavailable", Entry.ACCEPTED),
         (403, "Neo.ClientError.Security.Forbidden", Entry.REFUSED),
         (200, "", Entry.ACCEPTED),
+        (404, "Neo.ClientError.Request.Invalid", Entry.REFUSED),  # this API is switched off
         (404, "", None),
         (502, "", None),
     ],

@@ -19,6 +19,9 @@ __all__ = [
     "waiting",
 ]
 
+#: By how much the clocks of servers may differ.
+_SKEW = timedelta(minutes=5)
+
 
 def origin_problems(stream: StreamInfo, limits: NatsLimits) -> Iterator[Result]:
     """Whether the mirror or the sources of a stream deliver, as its leader reports them."""
@@ -97,17 +100,22 @@ def recreated_problems(
             f"{stream.state.last_seq}, and the new one at {origin.state.last_seq}.",
             reason=Reason.CONTRADICTED,
         )
-    elif (
-        (oldest := stream.state.first_ts) is not None
-        and origin.created is not None
-        and stream.state.messages
-        and oldest < origin.created
-        and not origin.config.first_seq > 1
-    ):
+    elif _is_older(stream, origin):
         yield warning(
             f"Stream {stream.name} has messages from before its mirror {origin.name} was created again, and lacks those that the "
             "new one had first."
         )
+
+
+def _is_older(stream: StreamInfo, origin: StreamInfo) -> bool:
+    """Whether a mirror has messages from before its origin was created, and not only by another clock.
+
+    What an origin has from other streams, or continues, is as old as it was there.
+    """
+    oldest, created, config = stream.state.first_ts, origin.created, origin.config
+    if oldest is None or created is None or not stream.state.messages:
+        return False
+    return not (config.mirror or config.sources or config.first_seq > 1) and oldest < created - _SKEW
 
 
 def _mirrored(stream: StreamInfo, streams: Mapping[str, StreamInfo]) -> StreamInfo | None:
