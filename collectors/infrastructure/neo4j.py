@@ -13,11 +13,12 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
-from collectors.shared.host_port import HostPort
+from collectors.shared.certificate_expiry import certificate_expiry, expiry_problems
+from collectors.shared.host_port import HostPort, split_host_port
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.kubernetes.check.pods import (
     CRON_JOB_RIGHTS,
@@ -199,7 +200,19 @@ On Community, which has no roles (every user is an administrator there):
         )
         user, others = (users, {}) if isinstance(users, ProbeError) else (users.get(model.DEFAULT_USER), users)
         names = tuple(sorted(others.keys() - {model.DEFAULT_USER}))
-        return replace(known, routed=routed, user=user, http=http, others=names, indexes=indexes)
+        certificates = await self._certificates(server)
+        return replace(
+            known, routed=routed, user=user, http=http, others=names, indexes=indexes, certificates=certificates
+        )
+
+    async def _certificates(self, server: Neo4jServer) -> dict[str, datetime | ProbeError | None]:
+        """When the certificates of Bolt and HTTPS expire."""
+        trust, timeout = self.target.tls or Trust(), self.target.server_timeout
+        doors = [(server.bolt, *split_host_port(server.bolt))] if self.target.tls is not None else []
+        if server.http is not None and (url := urlsplit(server.http)).scheme == "https" and url.hostname is not None:
+            doors.append((server.http, url.hostname, url.port or 443))
+        found = await self._each(certificate_expiry(host, port, trust, timeout) for _, host, port in doors)
+        return {where: expiry for (where, _, _), expiry in zip(doors, found, strict=True)}
 
     @staticmethod
     async def _timed(connection: Connection) -> float:
@@ -383,6 +396,13 @@ On Community, which has no roles (every user is an administrator there):
         problems = [judge.silence_problem(why) for why in await self.looks() if isinstance(why, ProbeError)]
         for look in looks:
             problems += [*judge.server_problems(look, self.target), *judge.database_problems(look, self.target)]
+            for where, expiry in look.certificates.items():
+                if isinstance(expiry, ProbeError):
+                    problems.append(unobserved(expiry))
+                else:
+                    problems += expiry_problems(
+                        f"Neo4j {where}", expiry, self.target.certificate_warn, self.context.now()
+                    )
         problems += judge.index_problems(looks)
         measured = [look.latency for look in looks if isinstance(look.latency, float)]
         names = {row["name"] for look in looks if not isinstance(look.databases, ProbeError) for row in look.databases}

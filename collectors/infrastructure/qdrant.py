@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
+from collectors.shared.certificate_expiry import expiry_problems
 from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.check.pods import (
     CRON_JOB_RIGHTS,
@@ -141,8 +142,8 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
         (`message_send_failures`). All follow one leader. Every collection can be read, is not red, its optimizer works, and each
         of its shards is on a peer and has its copies, Active. Yellow is a warning after
         `optimizing_grace`, a copy that is being recovered a failure after `recovery_grace`. A request without a key is refused:
-        without that, a key proves nothing. With `pods`, their pods are Ready and do not keep restarting, and their workload has
-        all its replicas; without it pods are not checked.
+        without that, a key proves nothing. Certificates of https:// are valid for longer than `certificate_warn`. With `pods`,
+        their pods are Ready and do not keep restarting, and their workload has all its replicas; without it pods are not checked.
 
         How to fix it: see the log of the peer that is named. A peer that is gone for good is removed by DELETE /cluster/peer/ID,
         and copies are made again by replicating its shards (POST /collections/NAME/cluster).
@@ -154,6 +155,10 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
         peers, problems = await self._seen()
         for peer in peers:
             problems += judge.peer_problems(peer, target, now)
+            if isinstance(peer.certificate_expiry, ProbeError):
+                problems.append(unobserved(peer.certificate_expiry))
+            else:
+                problems += expiry_problems(peer.url, peer.certificate_expiry, target.certificate_warn, now)
         problems += judge.membership_problems(peers, len(target.nodes), target)
         problems += judge.missing_problems(peers, target)
         problems += judge.collection_problems(peers)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection as AnyOf
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Generic
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
+from collectors.shared.certificate_expiry import certificate_expiry
 from collectors.shared.decoding import decode
 from collectors.systems.qdrant.model import (
     Cluster,
@@ -101,7 +103,17 @@ async def look(http: Http, api_key: Secret | None, wanted: AnyOf[str] = ()) -> P
     described = dict(zip(names, collections, strict=True))
     found = (await ask.result("/aliases", _Aliases)).aliases if set(wanted) - set(names) else []
     aliases = {alias.alias_name: alias.collection_name for alias in found}
-    return Peer(http.settings.url, ready.status == 200, anonymous.status, cluster, metrics, described, storage, aliases)
+    expiry = await _told(_expiry(http))
+    return Peer(
+        http.settings.url, ready.status == 200, anonymous.status, cluster, metrics, described, storage, aliases, expiry
+    )
+
+
+async def _expiry(http: Http) -> datetime | None:
+    url = urlsplit(http.settings.url)
+    if url.scheme != "https" or url.hostname is None:
+        return None
+    return await certificate_expiry(url.hostname, url.port or 443, http.settings.tls, http.settings.timeout)
 
 
 async def held(http: Http, api_key: Secret | None) -> dict[str, Held]:

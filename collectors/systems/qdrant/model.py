@@ -299,7 +299,8 @@ class Collection:
 @dataclass(frozen=True, slots=True)
 class Peer:
     """What one peer answers; ProbeError where it does not. `anonymous` is the status of its reply to a request without a key,
-    `storage` are its snapshots of all collections at once, `aliases` other names of collections.
+    `storage` are its snapshots of all collections at once, `aliases` other names of collections. `certificate_expiry` is None
+    without TLS, or where that is not verified.
     """
 
     url: str
@@ -310,6 +311,7 @@ class Peer:
     collections: Mapping[str, Collection]
     storage: list[Snapshot] | ProbeError
     aliases: Mapping[str, str] = field(default_factory=dict)
+    certificate_expiry: datetime | ProbeError | None = None
 
     def version(self, prefix: str) -> str | None:
         """The release that it runs, as its metrics show it."""
@@ -356,6 +358,9 @@ class QdrantLimits(Options):
     metrics_prefix: str = Field("", description="Prefix of the metrics' names, where the server sets metrics_prefix.")
     failure_window: Duration = Field(
         timedelta(minutes=1), gt=timedelta(0), description="How long a failure to reach another peer counts."
+    )
+    certificate_warn: Duration = Field(
+        timedelta(days=14), description="Time before a certificate's expiry from which to warn."
     )
     max_raft_lag: int = Field(
         10,

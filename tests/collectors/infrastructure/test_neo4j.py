@@ -731,7 +731,10 @@ async def test_tls_is_verified(open_server: Neo4j, ca: str, tmp_path: Path, no_l
     async def seen(**options: Any) -> Result:
         return await see(HEALTH, open_server, **options)
 
-    assert (await seen(tls={"ca_file": ca})).status is Status.OK
+    await until(lambda: seen(tls={"ca_file": ca}), Status.OK, "answers")  # one that has just started is slow
+    soon = await until(lambda: seen(tls={"ca_file": ca}, certificate_warn="1000d"), Status.WARNING, "expires in")
+    for where in (open_server.address, open_server.url):
+        assert f"The certificate of Neo4j {where} expires in " in soon.summary
     distrusted = await seen(tls={})
     assert (distrusted.status, "the certificate was not accepted" in distrusted.summary) == (Status.UNKNOWN, True)
     assert (await seen(tls={"insecure_skip_verify": True})).status is Status.OK

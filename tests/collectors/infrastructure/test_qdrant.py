@@ -1133,6 +1133,12 @@ async def test_tls_is_verified(tmp_path: Path, no_leftovers: None) -> None:
         assert (await see(HEALTH, qdrant, tls={"ca_file": str(ca)})).status is Status.OK
         distrusted = await see(HEALTH, qdrant)
         assert (distrusted.status, "certificate was not accepted" in distrusted.summary) == (Status.UNKNOWN, True)
+        soon = await see(HEALTH, qdrant, tls={"ca_file": str(ca)}, certificate_warn="1000d")
+        assert soon.status is Status.WARNING
+        assert soon.summary.startswith(f"The certificate of {qdrant.peers[0].url} expires in ")
+        assert (
+            await see(HEALTH, qdrant, tls={"insecure_skip_verify": True}, certificate_warn="1000d")
+        ).status is Status.OK
     with replay("single_healthy", tls=served("other.example.com")) as qdrant:
         named = await see(HEALTH, qdrant, tls={"ca_file": str(ca)})
         assert (named.status, "mismatch" in named.summary) == (Status.UNKNOWN, True)
