@@ -39,7 +39,8 @@ __all__ = [
 
 _EMPTY_ARCHIVE = 64  # gzip, xz and zstd make 13 to 32 bytes of nothing
 _FROZEN = ("GLACIER", "DEEP_ARCHIVE")
-_UNUSABLE = ("stopped", "stopping", "deleting", "failed", "storage-full", "inaccessible-encryption-credentials")
+_KEYLESS = ("inaccessible-encryption-credentials", "inaccessible-encryption-credentials-recoverable")
+_UNUSABLE = ("stopped", "stopping", "deleting", "failed", "storage-full", *_KEYLESS)
 
 
 def _where(objects: Objects) -> str:

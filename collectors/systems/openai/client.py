@@ -39,6 +39,11 @@ _PAGES = 20
 _DAY = 86_400
 _URL = "https://api.openai.com/v1"
 _WRONG = "sk-checklist-exporter-this-is-no-key"
+_QUESTIONS: Mapping[ModelEndpoint, Mapping[str, Any]] = {
+    ModelEndpoint.CHAT: {"messages": [{"role": "user", "content": "ping"}], "max_completion_tokens": 16},
+    ModelEndpoint.RESPONSES: {"input": "ping", "max_output_tokens": 16},
+    ModelEndpoint.EMBEDDINGS: {"input": "ping"},
+}
 
 
 class OpenAIApi(HttpSettings):
@@ -209,13 +214,6 @@ async def _describe(http: Http, wanted: NeededModel) -> Answer:
         if refusal is not Refusal.MODEL:
             return Answer(listing.where, 200, shutdown=shutdown_of(named.shutdown_date, listing.where))
     return Answer(reply.where, reply.status, refusal)
-
-
-_QUESTIONS: Mapping[ModelEndpoint, Mapping[str, Any]] = {
-    ModelEndpoint.CHAT: {"messages": [{"role": "user", "content": "ping"}], "max_completion_tokens": 16},
-    ModelEndpoint.RESPONSES: {"input": "ping", "max_output_tokens": 16},
-    ModelEndpoint.EMBEDDINGS: {"input": "ping"},
-}
 
 
 async def _complete(http: Http, model: NeededModel) -> Answer:

@@ -8,6 +8,7 @@ import functools
 import gzip
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ import pytest
 
 from collectors.backup_and_recovery.backups import Backups, BackupsSettings
 from collectors.systems.aws.client import Aws, AwsSettings
-from collectors.systems.backups.judge import judge_bucket
-from collectors.systems.backups.model import PUBLIC_BLOCKS, Bucket, Newest, Objects, expiries_of
+from collectors.systems.backups.judge import judge_bucket, judge_rds
+from collectors.systems.backups.model import PUBLIC_BLOCKS, Bucket, Newest, Objects, Rds, RdsInstance, expiries_of
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
 from tests.collectors.evidence import Folder, each, evidence_of
@@ -582,6 +583,15 @@ async def test_the_cluster_of_an_instance_is_what_is_backed_up(
     assert (await seen(evidence, "retention_policy_configured", client, **settings)).status is Status.FAILED
     evidence.clock.at += timedelta(hours=1)
     assert (await seen(evidence, "database_backups_scheduled", client, **settings)).status is Status.FAILED
+
+
+@pytest.mark.parametrize("status", ["stopped", "storage-full", "inaccessible-encryption-credentials-recoverable"])
+def test_an_instance_that_is_not_backed_up_now(status: str) -> None:
+    now = datetime(2026, 10, 13, 12, tzinfo=UTC)
+    instance = RdsInstance("orders", status, 7, now - timedelta(minutes=5), encrypted=True)
+    result = judge_rds(instance, Rds(instance="orders"), now)
+    assert (result.status, f"is {status}, and is not backed up" in result.summary) == (Status.FAILED, True)
+    assert judge_rds(replace(instance, status="available"), Rds(instance="orders"), now).status is Status.OK
 
 
 async def test_the_key_of_an_instance_of_rds(evidence: Folder, aws: AwsServer, client: Aws) -> None:
