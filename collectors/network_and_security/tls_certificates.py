@@ -129,9 +129,10 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         try:
             return await self._handshake(address)
         except handshakes.NotServed as refusal:
-            if not refusal.explicit:
-                raise
-            shown = await self._first_flight(address, cipher_suites.ECDHE_ECDSA)
+            try:
+                shown = await self._first_flight(address, cipher_suites.ECDHE_ECDSA)
+            except ProbeError:
+                raise refusal from None
             if not isinstance(shown, Flight) or not shown.certificates:
                 raise
             return handshakes.read_certificates(shown.certificates, address)

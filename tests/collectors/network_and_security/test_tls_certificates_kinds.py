@@ -380,6 +380,16 @@ async def test_a_certificate_on_a_curve_that_no_client_takes(
     assert reported in result.summary
 
 
+async def test_a_mail_server_closes_on_everybody_with_a_key_that_no_client_takes(folder: Path) -> None:
+    """It sends no alert as web servers do."""
+    leaf = intermediate().issue(NAME, key=ec.generate_private_key(ec.SECP224R1()))
+    with SERVERS["imap"](leaf.write(folder, "leaf")) as port:
+        assert "Cipher is (NONE)" in await s_client(port, "-starttls", "imap")
+        result = await look_at("certificates_valid", port, folder, starttls="imap")
+    assert result.status is Status.FAILED, result.summary
+    assert "has an elliptic-curve key of 224 bits (limit 256)." in result.summary
+
+
 async def test_what_openssl_takes_and_browsers_do_not_is_a_warning(folder: Path) -> None:
     port, other = free_port(), free_port()
     eddsa = intermediate().issue(NAME, kind="ed25519").write(folder, "ed25519")
