@@ -121,7 +121,8 @@ def _together(parts: Sequence[Any]) -> str:
             of_same.setdefault(bare(part.lhs).prettify(), []).append(part)
     for text, compared in of_same.items():
         limits, bounds = range_of(compared[0].lhs), sorted({number_of(part.rhs) or 0.0 for part in compared})
-        between = [(one + other) / 2 for one, other in itertools.pairwise(bounds)]
+        middles = [(one + other) / 2 for one, other in itertools.pairwise(bounds)]
+        between = [value for middle in middles for value in (middle, math.floor(middle))]
         tried = {*bounds, *between, bounds[0] - 1, bounds[-1] + 1, limits.low, limits.high}
         values = [value for value in tried if limits.low <= value <= limits.high and not (limits.whole and value % 1)]
         if len(compared) > 1 and all(

@@ -71,9 +71,12 @@ _OF_LIMIT = 10  # times a limit: most are kept, a few may be exceeded somewhat
 
 #: What is 0 or 1 by convention.
 _SWITCH = re.compile(
-    r"up|probe_success|(?:pg|redis|mysql|mongodb|memcached|rabbitmq|haproxy|nginx|elasticsearch\w*)_up|ALERTS"
+    r"up|probe_success|(?:pg|redis|mysql|mongodb|memcached|rabbitmq|haproxy|nginx|nats|consul|vault|kafka|elasticsearch\w*)_up|ALERTS"
+    r"|kube_pod_status_(?:ready|phase)|kube_node_(?:status_condition|spec_unschedulable)"
+    r"|kube_pod_container_status_(?:ready|running|waiting|terminated)(?:_reason)?"
 )
 _SIZES = re.compile(r".*(?:_bytes|_total|_bucket|_count)|scrape_samples_\w+")
+_LONGEST = 3600.0  # seconds for one request
 #: What no product has more of, by what is measured; an alert that waits for more was not meant so.
 _MOST: tuple[tuple[re.Pattern[str], Range], ...] = (
     (
@@ -88,13 +91,16 @@ _MOST: tuple[tuple[re.Pattern[str], Range], ...] = (
         Range(0, 1e12, together=True),
     ),
     (re.compile(r"node_load\d+"), Range(0, 1e6, together=True)),
+    (re.compile(r"probe_http_status_code"), Range(0, 999, whole=True)),
+    (re.compile(r"(?:scrape|probe)_duration_seconds"), Range(0, _LONGEST)),
 )
 _REQUEST = r"(?:.*_)?(?:http|https|grpc|rpc|rq|requests?|responses?|handled|calls|api)(?:_.*)?"
 _REQUESTS = re.compile(
     rf"(?!.*(?:bytes|_sum$|seconds_total)){_REQUEST}|(?:.*_)?(?:errors?|failures?|exceptions?)(?:_.*)?_total"
 )
 _MOST_REQUESTS = 1e7  # a second
-_LONGEST = 3600.0  # seconds for one of them
+_CPU = re.compile(r"(?:container_cpu_usage|process_cpu)_seconds_total")
+_MOST_CPUS = 1e6
 _TIMES = tuple(
     (re.compile(rf"{_REQUEST.replace('(?:_.*)?', '')}_(?:.*_)?{unit}(?:_(?:bucket|sum|total|max))?"), most)
     for unit, most in (("seconds", _LONGEST), ("(?:milliseconds|millis|ms)", 1000 * _LONGEST))
@@ -115,6 +121,7 @@ _CALLS: Mapping[str, Range] = {
     "absent_over_time": _ONE,
     "present_over_time": _ONE,
     "count_over_time": Range(1, math.inf, whole=True),
+    "sgn": Range(-1, 1, whole=True),
     "hour": Range(0, 23, whole=True),
     "minute": Range(0, 59, whole=True),
     "day_of_week": Range(0, 6, whole=True),
@@ -201,6 +208,8 @@ def _measured(name: str) -> Range:
 def _growth(name: str, argument: Any) -> Range:
     """How much a counter can grow: in a second, or over the time that is checked."""
     selected = selections_of(argument, "")
+    if len(selected) == 1 and _CPU.fullmatch(selected[0].metric or "") and name != "increase":
+        return Range(0, _MOST_CPUS, together=True)
     if len(selected) != 1 or not _REQUESTS.fullmatch(selected[0].metric or ""):
         return _NOT_NEGATIVE
     length = getattr(bare(argument), "range", None)
@@ -264,7 +273,8 @@ def _quantile(quantile: float | None, buckets: Any, tops: Mapping[str, float]) -
         return Range(-math.inf, 0)  # where the lowest bucket begins
     known = [tops[metric] for metric in selected if metric in tops]
     longest = _longest(selected)
-    return Range(-math.inf, min(max(known), longest) if selected and len(known) == len(selected) else longest)
+    low = 0.0 if math.isfinite(longest) else -math.inf  # nothing takes less than no time
+    return Range(low, min(max(known), longest) if selected and len(known) == len(selected) else longest)
 
 
 def _whole(rounded: Callable[[float], int], value: float) -> float:
@@ -291,6 +301,8 @@ def _aggregate(node: Any, tops: Mapping[str, float]) -> Range:
         return Range(1, math.inf, whole=True)
     if name == "group":
         return _ONE
+    if name == "stddev" and math.isfinite(inner.high - inner.low):
+        return Range(0, (inner.high - inner.low) / 2)
     return _NOT_NEGATIVE if name in ("stddev", "stdvar") else ANYTHING
 
 
@@ -313,7 +325,7 @@ def _binary(node: Any, tops: Mapping[str, float]) -> Range:
     if operation == "/":
         return _quotient(node, left, right)
     if operation == "%" and (modulus := number_of(node.rhs)) and modulus > 0 and left.low >= 0:
-        return Range(0, modulus)
+        return Range(0, modulus - 1, whole=True) if left.whole and modulus % 1 == 0 else Range(0, modulus)
     return ANYTHING
 
 

@@ -101,6 +101,8 @@ def test_alternatives() -> None:
         ("a > 5 or recorded", False),
         ("node_filesystem_avail_bytes < 1e18", True),
         ("sum(rate(http_requests_total[5m])) < 1e9", True),
+        ("probe_http_status_code <= 199 or probe_http_status_code >= 400", False),
+        ("probe_http_status_code <= 399 or probe_http_status_code >= 400", True),
     ],
 )
 def test_what_fires_whatever_is_measured(expr: str, always: bool) -> None:
@@ -224,6 +226,23 @@ def test_what_asks_for_the_time_of_day() -> None:
         ("rate(http_request_duration_seconds_sum[5m]) / rate(http_request_duration_seconds_count[5m]) > 1e5", True),
         ("rate(http_request_duration_ms_sum[5m]) / rate(http_request_duration_ms_count[5m]) > 1e5", False),
         ("rate(batch_duration_seconds_sum[5m]) / rate(batch_duration_seconds_count[5m]) > 1e5", False),
+        ('kube_pod_status_ready{condition="true"} == 2', True),
+        ('sum(kube_pod_status_ready{condition="true"}) < 2', False),
+        ("nats_up > 1", True),
+        ("probe_http_status_code > 1000", True),
+        ("probe_http_status_code >= 500", False),
+        ("scrape_duration_seconds > 1e5", True),
+        ("scrape_duration_seconds > 9", False),
+        ("stddev(up) > 1", True),
+        ("stddev(up) > 0.4", False),
+        ("stddev(node_load1) > 4", False),
+        ("sgn(deriv(a[1h])) > 1", True),
+        ("sgn(deriv(a[1h])) < 0", False),
+        ("up % 2 > 1", True),
+        ("rate(container_cpu_usage_seconds_total[5m]) > 1e7", True),
+        ("sum(rate(container_cpu_usage_seconds_total[5m])) > 90", False),
+        ("increase(process_cpu_seconds_total[1d]) > 50000", False),
+        ("histogram_quantile(0.9, sum by (le) (rate(http_request_duration_seconds_bucket[5m]))) < 0", True),
     ],
 )
 def test_what_no_series_can_make_true(expr: str, never: bool) -> None:
