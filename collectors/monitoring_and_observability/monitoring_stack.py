@@ -18,7 +18,7 @@ from collectors.systems.alertmanager.model.alerts import HeldAlert, Silence
 from collectors.systems.alertmanager.model.routes import Configuration, parse_configuration
 from collectors.systems.grafana.client import Grafana
 from collectors.systems.grafana.judge import dashboard_problems, datasource_problems, health_problems, panel_problems
-from collectors.systems.grafana.model import Panel, sources_of
+from collectors.systems.grafana.model import Opened, sources_of
 from collectors.systems.jaeger.client import Jaeger
 from collectors.systems.jaeger.judge import lost_marker, trace_problems, untraced
 from collectors.systems.jaeger.model import MarkerTrace, of_others
@@ -235,7 +235,7 @@ where a marker trace is wanted.
         if not (others := [job for job in self.settings.expected_jobs if job not in own]):
             return {}
         try:
-            found = await self._query("max by (job) (up)")
+            found = await self._query("max by (job) (up and time() - timestamp(up) < 180)")
         except ProbeError:  # reported as missing
             return {}
         return {job: sample.value for sample in found if (job := sample.labels.get("job", "")) in others}
@@ -483,21 +483,26 @@ where a marker trace is wanted.
         if problems := list(health_problems(await grafana.health())):
             return worst(*problems)
         found, wanted = await grafana.dashboards(), self.settings.dashboards
-        listed_ones = {dashboard.uid for dashboard in found}
         # Neither a dashboard in a folder that the account may not list, nor one that is not indexed yet, is missing.
-        opened = await asyncio.gather(*(grafana.opened(uid) for uid in wanted))
-        there = {uid: panels for uid, panels in zip(wanted, opened, strict=True) if panels is not None}
-        summary = f"Grafana has {counted(len(listed_ones | there.keys()), 'dashboard')}"
-        good = ok(
-            f"{summary}, all that are wanted among them." if wanted else f"{summary}.",
-            dashboards=len(listed_ones | there.keys()),
-        )
-        seen = [problem for uid, panels in there.items() async for problem in self._panels(uid, panels)]
-        return verdict([*dashboard_problems(found, wanted, there), *seen], good)
+        opened = dict(zip(wanted, await asyncio.gather(*map(self._opened, wanted)), strict=True))
+        there = {uid: dashboard for uid, dashboard in opened.items() if isinstance(dashboard, Opened)}
+        missing = [uid for uid, dashboard in opened.items() if dashboard is None]
+        shown = len({dashboard.uid for dashboard in found} - {*missing} | there.keys())
+        summary = f"Grafana has {counted(shown, 'dashboard')}"
+        good = ok(f"{summary}, all that are wanted among them." if wanted else f"{summary}.", dashboards=shown)
+        unseen = [unobserved(why) for why in opened.values() if isinstance(why, ProbeError)]
+        seen = [problem for uid, dashboard in there.items() async for problem in self._panels(uid, dashboard)]
+        return verdict([*dashboard_problems(shown, missing), *unseen, *seen], good)
 
-    async def _panels(self, uid: str, panels: list[Panel]) -> AsyncIterator[Result]:
+    async def _opened(self, uid: str) -> Opened | ProbeError | None:
+        try:
+            return await self.client(Grafana).opened(uid)
+        except ProbeError as why:
+            return why
+
+    async def _panels(self, uid: str, opened: Opened) -> AsyncIterator[Result]:
         grafana, sources = self.client(Grafana), {}
-        for source in sorted(sources_of(panels)):
+        for source in sorted(sources_of(opened.parts)):
             try:
                 sources[source] = await self.share(
                     f"data source {source}", functools.partial(grafana.datasource_problem, source)
@@ -505,7 +510,7 @@ where a marker trace is wanted.
             except ProbeError as why:
                 if why.reason is not Reason.MISSING:  # a plugin without a check
                     yield unobserved(why)
-        for problem in panel_problems(uid, len(panels), sources):
+        for problem in panel_problems(uid, opened, sources):
             yield problem
 
     async def _datasource(self, uid: str) -> Result:

@@ -9,7 +9,18 @@ from urllib.parse import quote
 import msgspec
 
 from collectors.shared.decoding import decode
-from collectors.systems.grafana.model import Dashboard, Frames, Health, Panel, from_library, panels_in, panels_of
+from collectors.systems.grafana.model import (
+    Dashboard,
+    Frames,
+    Health,
+    Opened,
+    Panel,
+    Variable,
+    Variables,
+    from_library,
+    panels_in,
+    panels_of,
+)
 from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.threads import Threads
@@ -34,16 +45,13 @@ class _Checked(msgspec.Struct, frozen=True):
     message: str = ""
 
 
-class _Panels(msgspec.Struct, frozen=True):
-    panels: list[Panel] | None = None
-
-
 class _Whole(msgspec.Struct, frozen=True):
-    dashboard: _Panels
+    dashboard: Opened
 
 
 class _Elements(msgspec.Struct, frozen=True):
     elements: dict[str, Any] = {}
+    variables: list[dict[str, Any]] = []
 
 
 class _V2(msgspec.Struct, frozen=True):
@@ -108,28 +116,31 @@ class Grafana(Client[GrafanaSettings]):
             )
         return None if checked.status.upper() == "OK" else one_line(checked.message) or "the check gave no reason"
 
-    async def opened(self, uid: str) -> list[Panel] | None:
-        """All panels of a dashboard, also those without queries; None where there is no such dashboard.
+    async def opened(self, uid: str) -> Opened | None:
+        """A dashboard; None where there is no such dashboard.
 
         One of schema v2 Grafana shows elsewhere: it answers 406, and where. Raises ProbeError where the account may not see it.
         """
         reply = await self._http.get(f"/api/dashboards/uid/{quote(uid, safe='')}", expect=(200, 404, 406))
         if reply.status == 200:
-            return decode(reply, _Whole).dashboard.panels or []
+            return decode(reply, _Whole).dashboard
         if reply.status == 404:
             return None
         if (place := _ELSEWHERE.search(decode(reply, _Checked).message)) is None:
             raise ProbeError(f"{reply.where} answered 406 without saying where the dashboard is.", Reason.MALFORMED)
         reply = await self._http.get(f"{place[0]}/dashboards/{quote(uid, safe='')}")
-        return panels_in(decode(reply, _V2).spec.elements)
+        spec = decode(reply, _V2).spec
+        names = [Variable(str((variable.get("spec") or {}).get("name", ""))) for variable in spec.variables]
+        return Opened(panels_in(spec.elements), templating=Variables(names))
 
     async def panels(self, uid: str) -> list[Panel] | None:
         """The panels of a dashboard that have queries; None where there is no such dashboard.
 
         Raises ProbeError where all of them are kept in library panels, which are not read.
         """
-        if (panels := await self.opened(uid)) is None:
+        if (opened := await self.opened(uid)) is None:
             return None
+        panels = opened.parts
         if not (found := list(panels_of(panels))) and from_library(panels):
             raise ProbeError(
                 f"Grafana's dashboard {uid} has its queries in library panels, which are not read.", Reason.NOT_VERIFIED

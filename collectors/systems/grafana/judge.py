@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from collectors.systems.grafana.model import Dashboard, Frames, Health, has_data
+from collectors.systems.grafana.model import Frames, Health, Opened, has_data
 from exporter.verdict import Reason, Result, failed, unknown
-from exporter.words import one_line
+from exporter.words import listed, one_line
 
 __all__ = ["active_problems", "dashboard_problems", "datasource_problems", "health_problems", "panel_problems"]
 
@@ -17,24 +17,23 @@ def health_problems(health: Health) -> Iterator[Result]:
         yield failed(f"Grafana's own database is {health.database}.", reason=Reason.DOWN)
 
 
-def dashboard_problems(
-    dashboards: Collection[Dashboard], wanted: Iterable[str], opened: Collection[str] = ()
-) -> Iterator[Result]:
-    """Which of the wanted dashboards (uids) are missing; without any wanted, whether there are none at all.
-
-    Those that could be `opened` exist, whatever the list says.
-    """
-    found = {dashboard.uid for dashboard in dashboards} | {*opened}
-    if missing := [uid for uid in wanted if uid not in found]:
-        yield failed(f"Grafana has no dashboard {', '.join(missing)} (it shows {len(found)}).", reason=Reason.MISSING)
-    elif not found:
+def dashboard_problems(shown: int, missing: Sequence[str]) -> Iterator[Result]:
+    """Which of the wanted dashboards (uids) are missing among those that Grafana has, or that it has none at all."""
+    if missing:
+        yield failed(f"Grafana has no dashboard {', '.join(missing)} (it shows {shown}).", reason=Reason.MISSING)
+    elif not shown:
         yield failed("Grafana shows no dashboards.", reason=Reason.MISSING)
 
 
-def panel_problems(uid: str, panels: int, sources: Mapping[str, str | None]) -> Iterator[Result]:
+def panel_problems(uid: str, opened: Opened, sources: Mapping[str, str | None]) -> Iterator[Result]:
     """What is wrong with a dashboard that exists: it has no panels, or data sources (uids) that do not work, in Grafana's words."""
-    if not panels:
+    if not opened.parts:
         yield failed(f"Grafana's dashboard {uid} is empty.", reason=Reason.MISSING)
+    if undefined := sorted(opened.undefined):
+        yield failed(
+            f"Grafana's dashboard {uid} takes its data source from {listed(undefined)}, which is none of its variables.",
+            reason=Reason.MISCONFIGURED,
+        )
     for source, problem in sources.items():
         if problem:
             yield failed(

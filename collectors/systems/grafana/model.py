@@ -12,7 +12,10 @@ __all__ = [
     "Dashboard",
     "Frames",
     "Health",
+    "Opened",
     "Panel",
+    "Variable",
+    "Variables",
     "from_library",
     "has_data",
     "panels_in",
@@ -52,6 +55,38 @@ class Panel(msgspec.Struct, frozen=True):
     targets: list[dict[str, Any]] | None = None
     panels: list[Panel] | None = None
     library: dict[str, Any] | None = msgspec.field(name="libraryPanel", default=None)
+
+
+class Variable(msgspec.Struct, frozen=True):
+    """One variable of a dashboard."""
+
+    name: str = ""
+
+
+class Variables(msgspec.Struct, frozen=True):
+    """The variables of a dashboard."""
+
+    variables: list[Variable] | None = msgspec.field(name="list", default=None)
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A dashboard as it is kept. `rows` are those of dashboards that were made before Grafana 5."""
+
+    panels: list[Panel] | None = None
+    rows: list[Panel] | None = None
+    templating: Variables | None = None
+
+    @property
+    def parts(self) -> list[Panel]:
+        """Its panels, and the rows that have some."""
+        return [*(self.panels or ()), *(row for row in self.rows or () if row.panels)]
+
+    @property
+    def undefined(self) -> set[str]:
+        """Variables that select data sources, and that the dashboard does not have: those that an import left unfilled."""
+        variables = (self.templating.variables if self.templating else None) or ()
+        asked = {found[1] for uid in _named_sources(self.parts) if (found := _SELECTED.fullmatch(uid))}
+        return asked - {variable.name for variable in variables}
 
 
 class Frames(msgspec.Struct, frozen=True):
@@ -119,14 +154,20 @@ def sources_of(panels: list[Panel]) -> set[str]:
 
     What only names a data source by its title, as dashboards before Grafana 8 do, or leaves it to the default, is left out.
     """
+    return {uid for uid in _named_sources(panels) if _UID.fullmatch(uid) and uid not in _BUILT_IN}
+
+
+def _named_sources(panels: list[Panel]) -> set[str]:
     asked = [
         source
         for panel in panels_of(panels)
         for source in (panel.datasource, *(target.get("datasource") for target in panel.targets or ()))
     ]
-    uids = {source.get("uid") for source in asked if isinstance(source, dict) and source.get("type") not in _BUILT_IN}
-    return {uid for uid in uids if isinstance(uid, str) and _UID.fullmatch(uid) and uid not in _BUILT_IN}
+    sources = (source for source in asked if isinstance(source, dict) and source.get("type") not in _BUILT_IN)
+    return {uid for source in sources if isinstance(uid := source.get("uid"), str)}
 
+
+_SELECTED = re.compile(r"\$\{?(\w+)\}?")
 
 _UID = re.compile(r"[\w-]{1,64}")  # neither `-- Mixed --` nor `${source}`
 _BUILT_IN = ("grafana", "datasource", "__expr__")

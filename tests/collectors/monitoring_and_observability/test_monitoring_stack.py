@@ -803,6 +803,19 @@ async def test_a_dashboard_is_more_than_its_name(grafana: Grafana) -> None:
     text = {"id": 1, "type": "text", "title": "Runbooks", "options": {"content": "See below."}}
     grafana.replies[dashboard("readiness")] = (200, {"dashboard": {"panels": [text]}})
     assert (await seen())[0] is Status.OK
+    imported = {
+        "id": 1,
+        "datasource": {"type": "prometheus", "uid": "${DS_PROMETHEUS}"},
+        "targets": [{"refId": "A", "expr": "up"}],
+    }
+    grafana.replies[dashboard("readiness")] = (200, {"dashboard": {"rows": [{"title": "All", "panels": [imported]}]}})
+    assert await seen() == (
+        Status.FAILED,
+        "Grafana's dashboard readiness takes its data source from DS_PROMETHEUS, which is none of its variables.",
+    )
+    variables = {"list": [{"name": "DS_PROMETHEUS", "type": "datasource"}]}
+    grafana.replies[dashboard("readiness")] = (200, {"dashboard": {"panels": [imported], "templating": variables}})
+    assert (await seen())[0] is Status.OK
     grafana.replies[dashboard("secret")] = (403, {"message": "You'll need additional permissions"})
     assert (await seen("secret"))[0] is Status.UNKNOWN
     grafana.replies[dashboard("new")] = (200, {"dashboard": {"panels": [text]}})  # not in the list yet

@@ -6,7 +6,7 @@ import asyncio
 import math
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
 
 from collectors.systems.prometheus.client import NativeHistogram, Prometheus
@@ -99,12 +99,15 @@ async def _fallen(prometheus: Prometheus, counters: Mapping[str, str], window: s
     return fallen
 
 
-async def _without(prometheus: Prometheus, source: Source, counters: Iterable[str], window: str) -> tuple[str, ...]:
+async def _without(prometheus: Prometheus, source: Source, counters: Collection[str], window: str) -> tuple[str, ...]:
     """The instances that were up all the time and give none of the counters."""
     up = f"up{source.selector}"
     lasting = f"{up} == 1 and {up} offset {window} == 1 and min_over_time({up}[{window}]) == 1"
     lacking = " ".join(f"unless on (job, instance) {selected}" for selected in counters)
-    return tuple(sorted(sample.labels.get("instance", "") for sample in await prometheus.query(f"{lasting} {lacking}")))
+    # Of jobs that have the counter: a selector may be of a namespace in which others are no services.
+    of_jobs = " or ".join(f"({lasting} and on (job) {selected})" for selected in counters)
+    found = await prometheus.query(f"({of_jobs}) {lacking}")
+    return tuple(sorted({sample.labels.get("instance", "") for sample in found}))
 
 
 async def _names(
@@ -178,8 +181,8 @@ async def _traffic(prometheus: Prometheus, source: Source, limits: SeriesLimits,
             "seen.",
             Reason.MISSING,
         )
-    if _flows(now_seen):
-        return True, bool(seen_before) and not _flows(seen_before)
+    if _flows(now_seen) and (_flows(seen_before) or not seen_before):
+        return True, False
     # At each of these moments the expression is about a time within the window, and together about all of it.
     back = _looks_back(source.traffic, limits)
     span = limits.window - late - back
@@ -187,7 +190,7 @@ async def _traffic(prometheus: Prometheus, source: Source, limits: SeriesLimits,
     for part in range(parts + 1):
         if _flows(await prometheus.query(source.traffic, now - late - span * part / parts)):
             return True, False
-    return False, False
+    return _flows(now_seen), True
 
 
 def _flows(samples: Iterable[Sample]) -> bool:
