@@ -48,7 +48,8 @@ _BRACKETED = re.compile(r"(?<=.)[(\[][^()\[\]]*[)\]]")
 _NOBODY = re.compile(
     r"tb[acd]|to be (?:announced|confirmed|decided|defined|done|named)|todo|fixme|n/?a|not applicable|none|nobody|no one|unknown"
     r"|anonymous|(?:some|any|every)(?:one|body)|all|me|myself|us|(?:jane|john) doe|(?:max|erika) mustermann"
-    r"|(?:your |full |first |last )?name|e-?mail(?: address)?|\d+|https?://\S*|.*\[bot\]?"
+    r"|(?:your |full |first |last |user)?name|first last|root|admin(?:istrator)?|\$\{?\w+|\$\(\w+|%\w+%|\{?\{.*"
+    r"|(?:your name )?<?you@example\.(?:com|org)|e-?mail(?: address)?|\d+|https?://\S*|.*\[bot\]?"
     r"|(?:(?:test|demo|example|sample|dummy)[ _-]?)?(?:user|person|people|participant|attendee|trainee|employee|member)s?[ _-]?\d*"
     r"|placeholder|null|nil|undefined|x{2,}|(?:[^\w\ufffd]|_)*"
 )

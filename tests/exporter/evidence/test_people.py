@@ -51,7 +51,36 @@ def test_a_placeholder_names_nobody(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Ann Lee", "Nan", "Todor", "ops", "na@x.org", "\u0410\u043d\u043d\u0430", "\u5f20\u4f1f"]
+    "text",
+    [
+        "${USER}",
+        "$USER",
+        "$(whoami)",
+        "%USERNAME%",
+        "{{ user }}",
+        "root",
+        "Administrator",
+        "Your Name <you@example.com>",
+        "First Last",
+    ],
+)
+def test_what_a_template_or_a_machine_left_names_nobody(text: str) -> None:
+    assert names_nobody(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ann Lee",
+        "Nan",
+        "Todor",
+        "ops",
+        "Ann Root",
+        "Adminah Lee",
+        "na@x.org",
+        "\u0410\u043d\u043d\u0430",
+        "\u5f20\u4f1f",
+    ],
 )
 def test_who_is_named(text: str) -> None:
     assert not names_nobody(text)
