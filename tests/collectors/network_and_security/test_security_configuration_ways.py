@@ -77,12 +77,29 @@ async def _look(app: Application, item: str, **options: Any) -> tuple[Status, st
         ("/api/v9/profile", FAILED, "/api/profile let no credentials in by another version of its path"),
         ("/exported", FAILED, "/exported.json let no credentials in by another spelling of its path"),
         ("/assets", FAILED, "/assets/pc7x.css let no credentials in by another spelling of its path"),
+        ("/refused/well", OK, ""),
+        (
+            "/refused/sent",
+            FAILED,
+            "refused no credentials by its status (401), and sent what it keeps from others all the same",
+        ),
+        ("/refused/redirected", FAILED, "refused no credentials by its status (302), and sent what it keeps"),
+        ("/refused/page", OK, ""),
+        ("/refused/page-sent", FAILED, "refused no credentials by its status (401), and sent what it keeps"),
+        ("/spelt/me", FAILED, "let no credentials in by another spelling of its path"),
     ],
 )
 async def test_ways_around_a_guard(lures: Application, path: str, status: Status, words: str) -> None:
     users = {"alice": USERS["alice"]}
     seen, summary = await _look(lures, "authentication_active", users=users, protected=(path,))
     assert (seen, words in summary) == (status, True), summary
+
+
+async def test_a_token_of_which_the_beginning_is_compared(lures: Application) -> None:
+    users = {"alice": {"bearer_token": "7f3a9c1e5b2d8f604a6c1b9e"}}
+    for how, status in (("whole", OK), ("begins", FAILED)):
+        seen, summary = await _look(lures, "authentication_active", users=users, protected=(f"/opaque/{how}",))
+        assert (seen, "let a value of which half is right in" in summary) == (status, status is FAILED), summary
 
 
 @pytest.mark.parametrize(
@@ -232,6 +249,7 @@ async def test_other_ways_to_forge_a_post(
         ("good", OK, ""),
         ("domain", FAILED, "the allowed name in another top-level domain"),
         ("local", FAILED, "a program on the user's own computer (http://localhost:3000)"),
+        ("preflight", FAILED, "Scripts on the origin null (null) may send PUT"),
     ],
 )
 async def test_origins_of_others(lures: Application, how: str, status: Status, words: str) -> None:

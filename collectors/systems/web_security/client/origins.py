@@ -40,15 +40,17 @@ async def see_origins(application: Application, rule: Cors) -> Origins:
         CrossOrigin("allowed", origin, False, await application.preflight(rule.path, origin, "GET", "authorization"))
         for origin in (rule.allowed_origins if who is not None and who.token is not None else ())
     ]
+    foreign = [
+        CrossOrigin(attackers[origin], origin, False, await application.preflight(rule.path, origin, "PUT"))
+        for origin in (unrelated, "null")
+    ]
     return Origins(
         plain,
         tuple(allowed),
         tuple(others),
         credentialed=who is not None and bool(who.cookies),
         preflights=tuple(preflights),
-        foreign_preflight=CrossOrigin(
-            "an unrelated origin", unrelated, False, await application.preflight(rule.path, unrelated, "PUT")
-        ),
+        foreign_preflights=tuple(foreign),
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from collectors.systems.web_security.model.looks import Access
-from collectors.systems.web_security.model.pages import is_login_page, resembles, words
+from collectors.systems.web_security.model.pages import is_login_page, media_type, resembles, words
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown, warning
 
@@ -40,6 +40,7 @@ def authentication_problems(access: Access, marker: str | None) -> Iterator[Resu
     for kind, reply in access.knocks.items():
         if _let_in(reply, marker) and (marker is not None or resembles(reply, access.control)):
             yield failed(f"{reply.where} let {kind} in (it answered {reply.status}).")
+    yield from _leaks(access, access.knocks)
     for how, reply in _around(access, marker):
         yield failed(f"{reply.where} let no credentials in {how} (it answered {reply.status}).")
     if access.guessable:
@@ -68,6 +69,8 @@ def authentication_problems(access: Access, marker: str | None) -> Iterator[Resu
 def authorization_problems(access: Access, what: str) -> Iterator[Result]:
     """Users who get what they have no right to; `what` names it, such as a function."""
     yield from control_problems(access)
+    users = {f"user {name}": reply for name, reply in access.knocks.items()}
+    yield from _leaks(access, users if access.stranger is None else {**users, "a stranger": access.stranger})
     if not any(_let_in(reply, None) for reply in access.knocks.values()):
         for how, reply in _around(access, None):
             yield failed(
@@ -91,6 +94,28 @@ def authorization_problems(access: Access, what: str) -> Iterator[Result]:
                 reason=Reason.DENIED,
             )
     yield from _unclear(access)
+
+
+def _leaks(access: Access, knocks: Mapping[str, Reply]) -> Iterator[Result]:
+    """Refusals that have what they refuse: programs that redirect to a login and go on, and bodies that nobody took out."""
+    for kind, reply in knocks.items():
+        if 300 <= reply.status < 500 and reply.status not in _BUSY and _has_what_is_kept(reply, access):
+            yield failed(
+                f"{reply.where} refused {kind} by its status ({reply.status}), and sent what it keeps from others all the same."
+            )
+
+
+def _has_what_is_kept(reply: Reply, access: Access) -> bool:
+    """Whether a refusal shows half of the words of an answer, or nearly all of a page's: pages share a layout with their errors."""
+    own = _own_words(access)
+    shown = len(own & words(reply))
+    if media_type(access.control) == "text/html":
+        return len(own) >= 2 * _LEAST_WORDS and len(own) - shown < _LEAST_WORDS
+    return len(own) >= _LEAST_WORDS and 2 * shown >= len(own)
+
+
+_LEAST_WORDS = 4
+"""Of its own, which an answer must have: an error may repeat a name or two."""
 
 
 def _around(access: Access, marker: str | None) -> Iterator[tuple[str, Reply]]:
@@ -118,8 +143,12 @@ def _other_content(reply: Reply, whom: str, access: Access) -> str:
 
 def _shows_own_words(reply: Reply, access: Access) -> bool:
     """Whether a reply has what only this page has: pages that are not found may share a layout with it."""
-    own = words(access.control) - (words(access.nowhere) if access.nowhere else frozenset())
+    own = _own_words(access)
     return bool(own) and 2 * len(own & words(reply)) >= len(own)
+
+
+def _own_words(access: Access) -> frozenset[str]:
+    return words(access.control) - (words(access.nowhere) if access.nowhere else frozenset())
 
 
 def _unclear(access: Access) -> Iterator[Result]:

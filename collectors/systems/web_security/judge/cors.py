@@ -56,8 +56,9 @@ def cors_problems(origins: Origins, rule: Cors) -> Iterator[Result]:
 
 def _preflight_problems(origins: Origins) -> Iterator[Result]:
     """Preflights that let others send what is no simple request, and those that keep allowed origins from sending tokens."""
-    foreign = origins.foreign_preflight
-    if foreign is not None and 200 <= foreign.reply.status < 300:
+    for foreign in origins.foreign_preflights:
+        if not 200 <= foreign.reply.status < 300:
+            continue
         methods = _names(foreign.reply, "access-control-allow-methods")
         if _allowed(foreign.reply) == foreign.origin and _with_credentials(foreign.reply) and "put" in methods:
             yield failed(

@@ -44,8 +44,12 @@ def spellings(path: str) -> list[str]:
     bare = plain.rstrip("/")
     slash = bare if plain.endswith("/") else f"{plain}/"
     encoded = f"{plain[:-1]}%{ord(plain[-1]):02x}" if plain[-1].isascii() and plain[-1].isalnum() else plain
+    before, _, last = bare.rpartition("/")
     found = dict.fromkeys(
-        (slash, f"/{plain}", plain.upper(), encoded, f"{plain};pc7x=1", f"{bare}.json", f"{bare}/pc7x.css")
+        (
+            *(slash, f"/{plain}", plain.upper(), encoded, f"{plain};pc7x=1", f"{bare}.json", f"{bare}/pc7x.css"),
+            *(f"{bare}%20", f"{before}/%2e/{last}", encoded.replace("%", "%25") if encoded != plain else plain),
+        )
     )
     return [f"{one}{mark}{query}" for one in found if one.strip("/") and bare and one != plain]
 

@@ -94,8 +94,8 @@ class Origins:
     """Whether the allowed origins need the user's cookies."""
     preflights: tuple[CrossOrigin, ...] = ()
     """The answers to preflights of allowed origins that send Authorization."""
-    foreign_preflight: CrossOrigin | None = None
-    """The answer to a preflight of an unrelated origin that wants to send PUT."""
+    foreign_preflights: tuple[CrossOrigin, ...] = ()
+    """The answers to preflights of an unrelated origin, and of none (null), that want to send PUT."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,10 @@ _NOTHING = {"the word null as a token": "null", "the word undefined as a token":
 """What scripts send that have no token."""
 
 
+_LONG = 12
+"""From where on half of a value is no guess."""
+
+
 def forged(token: str) -> dict[str, str]:
     """What was done to it, and the token that came of it: garbage, `alg: none` and a wrong signature of a JWT.
 
@@ -33,7 +37,8 @@ def forged(token: str) -> dict[str, str]:
     parts = _jwt(token)
     if parts is None:
         made_up = "".join(secrets.choice(_LETTERS) if char.isalnum() else char for char in token)
-        return {"a made-up value": made_up, **_altered(token)}
+        half = {"a value of which half is right": f"{token[: len(token) // 2]}{made_up[len(token) // 2 :]}"}
+        return {"a made-up value": made_up, **(half if len(token) >= _LONG else {}), **_altered(token)}
     header, payload, signature = parts
     claims = _claims(payload) or {}
     if "exp" in claims:

@@ -62,6 +62,45 @@ def inside(guard: str, request: Request):
     return JSONResponse(PAGE) if claims(request) or around else JSONResponse({}, 401)
 
 
+@app.get("/refused/{how}")
+def refused(how: str, request: Request):
+    """Refusals that send what they refuse, and pages that share a layout with their errors."""
+    if how.startswith("page"):
+        return _page(how, inside=claims(request) is not None)
+    kept = {"city": "Bremen", "street": "Long Lane", **PAGE}
+    if claims(request):
+        return kept
+    if how == "redirected":
+        return JSONResponse(kept, 302, headers={"Location": "/login"})
+    return JSONResponse(kept if how == "sent" else {"detail": "log in", "sub": "alice", "mail": None}, 401)
+
+
+def _page(how: str, *, inside: bool):
+    layout = "<nav>shop basket offers help terms imprint contact jobs press blog news about</nav>"
+    orders = "<h1>orders of alice</h1><p>tea soap bread 991 Long Lane Bremen</p>"
+    shown = orders if inside or how == "page-sent" else "<h1>please log in</h1>"
+    return HTMLResponse(f"{layout}{shown}", 200 if inside else 401)
+
+
+OPAQUE = "7f3a9c1e5b2d8f604a6c1b9e"
+
+
+@app.get("/opaque/{how}")
+def opaque(how: str, request: Request):
+    token = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if token == OPAQUE or (how == "begins" and token[:12] == OPAQUE[:12]):
+        return PAGE
+    return JSONResponse({}, 401)
+
+
+@app.get("/spelt/{path:path}")
+def spelt(path: str, request: Request):
+    """A router that takes spellings for the same which the guard in front of it does not know."""
+    if path == "me" or path.startswith("good"):
+        return PAGE if path == "me" and claims(request) else JSONResponse({}, 401)
+    return PAGE if unquote(path).strip() in ("me", "./me") else JSONResponse({}, 404)
+
+
 @app.get("/api/v3/me")
 @app.get("/api/v2/orders")
 @app.get("/api/v9/profile")
@@ -264,7 +303,9 @@ def cors(how: str, request: Request):
         "domain": re.fullmatch(r"https://app\.example\.[a-z]+", origin),
         "local": origin == "https://app.example.com" or origin.startswith("http://localhost:"),
         "good": origin == "https://app.example.com",
+        "preflight": origin == "https://app.example.com" or (request.method == "OPTIONS" and origin == "null"),
     }[how]
-    return JSONResponse(
-        {"secret": 1}, headers={"Vary": "Origin"} | ({"Access-Control-Allow-Origin": origin} if may else {})
-    )
+    allowed = {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Methods": "GET, PUT"} if may else {}
+    if how == "preflight" and may:
+        allowed["Access-Control-Allow-Credentials"] = "true"
+    return JSONResponse({"secret": 1}, headers={"Vary": "Origin", **allowed})
