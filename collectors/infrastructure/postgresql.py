@@ -218,7 +218,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         """Who receives WAL from the primary. Asked after where it writes, which is then no further than it was."""
         await self.wal()
         memory: dict[int, tuple[float | None, float]] = self.context.memory.setdefault("replies", {})
-        return heard(await (await self.primary()).senders(), memory, time.monotonic())
+        return heard(await (await self.primary()).senders(), memory, self.context.now().timestamp())
 
     async def written(self) -> Written:
         """What the primary had written when: at its last checkpoint, and in earlier runs."""

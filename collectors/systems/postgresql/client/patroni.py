@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from collectors.systems.postgresql.model.patroni import Configuration, MemberStatus, PatroniCluster
+from collectors.systems.postgresql.model.patroni import Configuration, Member, MemberStatus, PatroniCluster, Report
 from exporter.http import Http, HttpSettings
 from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason
@@ -41,6 +42,7 @@ async def read_cluster(settings: HttpSettings) -> PatroniCluster:
         dynamic = msgspec.json.decode(configuration.body, type=Configuration)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ProbeError(f"{settings.url} does not answer as Patroni does: {error}.", Reason.MALFORMED) from None
+    reports = {status.patroni.name: Report(status, silence), **await _reports(settings, found.members, status)}
     return msgspec.structs.replace(
         found,
         system_identifier=status.database_system_identifier,
@@ -51,7 +53,27 @@ async def read_cluster(settings: HttpSettings) -> PatroniCluster:
         ttl=30.0 if dynamic.ttl is None else dynamic.ttl,
         start_timeout=dynamic.start_timeout,
         asked=status,
+        reports=reports,
     )
+
+
+async def _reports(settings: HttpSettings, members: Iterable[Member], asked: MemberStatus) -> dict[str, Report]:
+    """What the standbys report of themselves, but for the asked one, each at the address that it announces."""
+    others = [member for member in members if member.api_url and not member.leads and member.name != asked.patroni.name]
+    found = await asyncio.gather(*(_report(settings, member.api_url) for member in others))
+    return {member.name: report for member, report in zip(others, found, strict=True)}
+
+
+async def _report(settings: HttpSettings, url: str) -> Report:
+    """What the member at this address reports; asked without credentials, which reading does not need."""
+    try:
+        address = HttpSettings(url=url.removesuffix("/patroni"), tls=settings.tls, timeout=settings.timeout)
+        async with Http(address) as http:
+            reply = await http.get("/patroni", expect=(200, 503))
+        status = msgspec.json.decode(reply.body, type=MemberStatus)
+    except (ProbeError, ValueError):  # also pydantic's and msgspec's
+        return Report()
+    return Report(status, _silence(reply, status))
 
 
 def _silence(reply: Reply, status: MemberStatus) -> float | None:

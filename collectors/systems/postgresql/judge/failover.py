@@ -7,14 +7,16 @@ from datetime import timedelta
 from typing import Any
 
 from collectors.shared.verdicts import verdict
-from collectors.systems.postgresql.model.patroni import LEADERS, Member, PatroniCluster
+from collectors.systems.postgresql.model.patroni import LEADERS, Member, MemberStatus, PatroniCluster, Report
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, warning
-from exporter.words import counted, format_length
+from exporter.words import counted, format_length, listed
 
 __all__ = ["judge_patroni"]
 
 
+#: Of a member that was not asked.
+_ANSWERED = Report(MemberStatus())
 #: How long Patroni lets a leader try to start its PostgreSQL by default.
 _START = timedelta(minutes=5)
 
@@ -26,9 +28,7 @@ def judge_patroni(
     leaders = [member for member in cluster.members if member.leads]
     most = min(max_lag, cluster.maximum_lag)
     leader = leaders[0] if leaders else None
-    candidates = [
-        member for member in cluster.members if member.could_lead(most, synchronous=cluster.synchronous, leader=leader)
-    ]
+    candidates = [member for member in cluster.members if cluster.obstacle(member, leader, most) is None]
     measured: dict[str, Any] = {"failover_candidates": float(len(candidates))}
     good = ok(
         f"Patroni shows leader {leaders[0].name if leaders else 'none'} and {counted(len(candidates), 'standby', 'standbys')} that "
@@ -38,8 +38,19 @@ def judge_patroni(
     problems = [
         *_problems(cluster, system_identifier, leaders, candidates, most),
         *_delay_problems(cluster, max_detection),
+        *_mute_problems(cluster, candidates),
     ]
     return verdict(problems, good)
+
+
+def _mute_problems(cluster: PatroniCluster, candidates: Sequence[Member]) -> Iterator[Result]:
+    """Whether one of those that could take over answers: the consensus store remembers a member that is gone for its `ttl`."""
+    mute = [member for member in candidates if cluster.reports.get(member.name, _ANSWERED).status is None]
+    if mute and len(mute) == len(candidates):
+        names = listed(f"{member.name} ({member.api_url[:100]})" for member in mute)
+        yield warning(
+            f"Patroni of {names} does not answer: that it could take over is what the consensus store remembers of it."
+        )
 
 
 def _delay_problems(cluster: PatroniCluster, limit: timedelta) -> Iterator[Result]:
@@ -97,7 +108,7 @@ def _problems(
         needed = "synchronous standby" if cluster.synchronous else "standby"
         leader = leaders[0] if leaders else None
         others = (
-            f"{member.name} {member.obstacle(leader, max_lag, synchronous=cluster.synchronous)}"
+            f"{member.name} {cluster.obstacle(member, leader, max_lag)}"
             for member in cluster.members
             if not member.leads
         )

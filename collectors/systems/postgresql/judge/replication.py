@@ -40,6 +40,9 @@ _BEHIND = 16
 COMMIT = "synchronous_commit"
 NOT_WAITING = ("off", "local", "false", "no", "0")
 
+#: Seconds within which every standby replies by the defaults: it is asked to after half of wal_sender_timeout.
+_REPLIES = 60.0
+
 #: How many seconds a commit may wait for synchronous standbys.
 PATIENCE = 2
 
@@ -71,8 +74,8 @@ def judge_senders(
 
 
 def _patience(limits: ClusterLimits) -> float:
-    """For how many seconds a standby that is there may not reply: it does so every ten seconds by default."""
-    return 2 * limits.max_lag.total_seconds()
+    """For how many seconds a standby that is there may not reply: it does so every ten seconds, or when it is asked to."""
+    return max(_REPLIES, 2 * limits.max_lag.total_seconds())
 
 
 def _lost_problems(lost: Iterable[Sender], limits: ClusterLimits) -> Iterator[Result]:

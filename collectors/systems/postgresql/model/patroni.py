@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
-__all__ = ["Configuration", "Member", "MemberStatus", "PatroniCluster"]
+__all__ = ["Configuration", "Member", "MemberStatus", "PatroniCluster", "Report"]
 
 LEADERS = ("leader", "master", "primary")
 SYNCHRONOUS = ("sync_standby", "quorum_standby")
 STANDBYS = ("replica", *SYNCHRONOUS)
 FOLLOWING = ("running", "streaming")
+RUNNING = (*FOLLOWING, "in archive recovery")
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One member. `lag` is in bytes, or a word where Patroni does not know it."""
+    """One member, as the consensus store has it. `lag` is in bytes, or a word where Patroni does not know it."""
 
     name: str
     role: str
@@ -23,6 +25,7 @@ class Member(msgspec.Struct, frozen=True):
     timeline: int | str = 0
     lag: int | str = 0
     tags: dict[str, object] = {}
+    api_url: str = ""
 
     @property
     def leads(self) -> bool:
@@ -75,14 +78,37 @@ class _Itself(msgspec.Struct, frozen=True):
 
 
 class MemberStatus(msgspec.Struct, frozen=True):
-    """What a member reports of itself. `cluster_unlocked` while nobody holds the leader's lock."""
+    """What a member reports of itself. `cluster_unlocked` while nobody holds the leader's lock; `watchdog_failed` where it requires
+    a watchdog and has none that works, so that it never leads.
+    """
 
     database_system_identifier: str = ""
     dcs_last_seen: float | None = None
     role: str = ""
+    state: str = ""
     cluster_unlocked: bool = False
+    watchdog_failed: bool = False
     failsafe_mode_is_active: bool = False
     patroni: _Itself = _Itself()
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a member answered itself; `status` is None where it did not. `silence` is as of `PatroniCluster`."""
+
+    status: MemberStatus | None = None
+    silence: float | None = None
+
+    def obstacle(self, patience: float) -> str | None:
+        """What keeps it from taking over by what it reports, as the end of a sentence; None when nothing does."""
+        if self.status is None:
+            return None
+        if self.status.watchdog_failed:
+            return "requires a watchdog and has none that works (watchdog_failed)"
+        if self.status.state and self.status.state not in RUNNING:
+            return f"reports itself as {self.status.state}"
+        if self.silence is not None and self.silence > patience:
+            return f"has not reached the consensus store for {self.silence:.0f} seconds"
+        return None
 
 
 class PatroniCluster(msgspec.Struct, frozen=True):
@@ -92,7 +118,7 @@ class PatroniCluster(msgspec.Struct, frozen=True):
     distance in bytes from which on it lets no standby take over. `silence` is for how many seconds, by the member's own clock, it
     has not reached the consensus store (None where it does not report that), and `patience` how long it may. `ttl` is after how
     many seconds a leader that is gone loses its lock, `start_timeout` for how long a leader whose PostgreSQL is gone may try to
-    start it. `asked` is what the asked member reports of itself.
+    start it. `asked` is what the asked member reports of itself, `reports` what standbys do, by their names.
     """
 
     members: list[Member]
@@ -105,6 +131,12 @@ class PatroniCluster(msgspec.Struct, frozen=True):
     ttl: float = 30.0
     start_timeout: float = 300.0
     asked: MemberStatus = MemberStatus()
+    reports: Mapping[str, Report] = {}
+
+    def obstacle(self, member: Member, leader: Member | None, max_lag: int) -> str | None:
+        """What keeps a standby from taking over, by the consensus store or by its own report; None when nothing does."""
+        stored = member.obstacle(leader, max_lag, synchronous=self.synchronous)
+        return stored or self.reports.get(member.name, Report()).obstacle(self.patience)
 
 
 class Configuration(msgspec.Struct, frozen=True):

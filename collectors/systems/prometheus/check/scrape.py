@@ -22,6 +22,9 @@ __all__ = ["judge_movement", "judge_scrape"]
 _SHORTEST = 5
 """Seconds within which figures of a server that works change, as its uptime does."""
 
+_FEW = 2
+"""Scrapes that show nothing: the last two may be of the same moment, and all that a rare scrape gives."""
+
 
 async def judge_scrape(prometheus: Prometheus, scrape: Scrape, instances: int = 1) -> Result:
     """Whether every exporter is scraped, reaches its server, and gives fresh figures of it.
@@ -51,7 +54,8 @@ async def judge_movement(prometheus: Prometheus, scrape: Scrape, metric: str) ->
     period = max(_SHORTEST, round(scrape.stale_after.total_seconds()) // 2)
     figures = selector(metric, scrape.selected)
     changes = await prometheus.query(
-        f"max by (instance) (changes({figures}[{2 * period}s]) and {figures} and {figures} offset {period}s)"
+        f"max by (instance) (changes({figures}[{2 * period}s]) and count_over_time({figures}[{2 * period}s]) > {_FEW} "
+        f"and {figures} and {figures} offset {period}s)"
     )
     known = "The figures change" if changes else f"Whether {metric} changes is not known yet"
     return verdict(frozen_problems(metric, changes, timedelta(seconds=period)), ok(f"{known}."))

@@ -45,7 +45,7 @@ from collectors.systems.postgresql.model.instance import (
     heard,
 )
 from collectors.systems.postgresql.model.options import ClusterLimits, Pool
-from collectors.systems.postgresql.model.patroni import Member, PatroniCluster
+from collectors.systems.postgresql.model.patroni import Member, MemberStatus, PatroniCluster, Report
 from collectors.systems.postgresql.model.pgbackrest import Segments, Stanza, Stored
 from collectors.systems.postgresql.model.pgbouncer import Demand, Endpoint, Pooler
 from collectors.systems.postgresql.model.segments import Fork, Lineage, segment_flaw
@@ -860,6 +860,35 @@ def test_patroni_in_synchronous_mode(role: str, status: str) -> None:
     result = judge_patroni(msgspec.convert(given, PatroniCluster), CLUSTER, 64 * 2**20)
     assert result.status == status
     assert status == "ok" or "no synchronous standby that could take over" in result.summary
+
+
+@pytest.mark.parametrize(
+    ("reports", "status", "told"),
+    [
+        ({"b": Report(MemberStatus(state="running"), 2.0)}, "ok", "1 standby that could take over"),
+        ({"b": Report(MemberStatus(state="stopped"), 2.0)}, "failed", "b reports itself as stopped"),
+        (
+            {"b": Report(MemberStatus(state="running", watchdog_failed=True), 2.0)},
+            "failed",
+            "b requires a watchdog and has none that works (watchdog_failed)",
+        ),
+        (
+            {"b": Report(MemberStatus(state="running"), 90.0)},
+            "failed",
+            "b has not reached the consensus store for 90 seconds",
+        ),
+        ({"b": Report()}, "warning", "Patroni of b (http://10.0.0.2:8008/patroni) does not answer"),
+        ({}, "ok", "1 standby that could take over"),
+    ],
+)
+def test_what_standbys_report_of_themselves(reports: dict[str, Report], status: str, told: str) -> None:
+    members = [
+        Member("a", "leader", "running"),
+        Member("b", "replica", "streaming", api_url="http://10.0.0.2:8008/patroni"),
+    ]
+    cluster = PatroniCluster(members, system_identifier=CLUSTER, reports=reports)
+    result = judge_patroni(cluster, CLUSTER, 2**20)
+    assert (result.status, told in result.summary) == (status, True), result
 
 
 def test_patroni_of_no_cluster() -> None:

@@ -10,7 +10,7 @@ import pytest
 from collectors.systems.postgresql.client.patroni import read_cluster
 from exporter.http import HttpSettings
 from exporter.verdict import ProbeError
-from tests.servers.faults import serving
+from tests.servers.faults import hanging_up, refused, serving
 from tests.servers.patroni import Patroni
 from tests.servers.process import eventually
 
@@ -48,6 +48,28 @@ async def test_a_real_cluster_is_read(patroni: Patroni, no_leftovers: None) -> N
         return [member.could_lead(2**20, synchronous=False) for member in members].count(True) == 1
 
     await eventually(one_could_lead, "the standby to follow")  # on a busy machine it is behind for a while
+
+    async def standbys_report() -> bool:
+        cluster = await read_cluster(HttpSettings(url=patroni.url))
+        reports = [cluster.reports[member.name] for member in cluster.members if not member.leads]
+        return bool(reports) and all(
+            report.status is not None and report.status.state == "running" and report.obstacle(cluster.patience) is None
+            for report in reports
+        )
+
+    await eventually(standbys_report, "the standby to report of itself")
+
+
+async def test_a_standby_that_does_not_answer_at_its_address() -> None:
+    async with refused() as (host, port), hanging_up() as (_, other):
+        addresses = [f"http://{host}:{port}/patroni", f"http://{host}:{other}/patroni", "no address"]
+        members = [
+            {"name": f"db-{number}", "role": "replica", "state": "streaming", "api_url": url}
+            for number, url in enumerate(addresses)
+        ]
+        async with answering({"members": members}, {"state": "running"}) as settings:
+            cluster = await read_cluster(settings)
+    assert [cluster.reports[f"db-{number}"].status for number in range(3)] == [None, None, None]
 
 
 async def test_a_member_whose_postgresql_is_stopped_still_tells_of_the_cluster() -> None:
