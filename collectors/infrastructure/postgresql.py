@@ -635,8 +635,9 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
         Patroni's REST API has to show one leader of this very cluster, a standby that could take over (it streams on the leader's
         timeline, is not further behind than Patroni's maximum_lag_on_failover and `max_lag_bytes`, and no tag keeps it from
-        leading), that its consensus store was reached lately, and that automatic failover is not paused. A record of a drill, at
-        most 90 days old, has to confirm that it works.
+        leading), that its consensus store was reached lately, and that automatic failover is not paused. Standbys are asked
+        themselves, too, at the addresses that they announce. A record of a drill, at most 90 days old, has to confirm that it
+        works.
 
         To fix it: `patronictl list`, `patronictl resume`; do a drill (`patronictl switchover`) and record it.
         """
