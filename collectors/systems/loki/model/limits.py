@@ -43,6 +43,9 @@ class LogLimits(Options):
             "time_iso8601",
             "StartUTC",
             "__REALTIME_TIMESTAMP",
+            "TimeGenerated",
+            "timeUnixNano",
+            "instant.epochSecond",
         ),
         description="Names of the field that holds the time of a line, in upper or lower case.",
     )
@@ -59,6 +62,8 @@ class LogLimits(Options):
             "severityText",
             "@l",
             "PRIORITY",
+            "error_severity",
+            "s",
         ),
         description="Names of the field that holds the level of a line; a label of the stream counts too.",
     )
@@ -74,6 +79,7 @@ class LogLimits(Options):
             "@mt",
             "RenderedMessage",
             "MessageTemplate",
+            "textPayload",
         ),
         description="Names of the field that holds the message.",
     )

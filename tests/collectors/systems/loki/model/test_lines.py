@@ -40,13 +40,18 @@ TRAEFIK = (
 )
 OTEL = '{"Timestamp":"2026-01-02T03:04:05Z","SeverityText":"INFO","Body":"served"}'
 DOTNET = '{"Timestamp":"2026-01-02T03:04:05Z","EventId":0,"LogLevel":"Information","Message":"served"}'
+POSTGRES = '{"timestamp":"2026-01-02 03:04:05.001 UTC","error_severity":"LOG","message":"served"}'
+MONGO = '{"t":{"$date":"2026-01-02T03:04:05.001+00:00"},"s":"I","c":"NETWORK","msg":"Connection accepted"}'
+LOG4J = '{"instant":{"epochSecond":1767323045,"nanoOfSecond":1},"level":"INFO","message":"served"}'
+CLOUD = '{"severity":"INFO","time":"2026-01-02T03:04:05Z","textPayload":"served"}'
+AZURE = '{"TimeGenerated":"2026-01-02T03:04:05Z","Level":"Info","Message":"served"}'
 PACKED = json.dumps({"_entry": LOGFMT, "pod": "api-0"})
 
 
 @pytest.mark.parametrize(
     "line",
     [PINO, ZAP, ECS, DOTTED, LOGFMT, DOCKER, CRI, PACKED, json.dumps({"log": CRI}), RUST, SERILOG, SERILOG_ERROR, SERILOG_PLAIN,
-     NGINX, ENVOY, TRAEFIK, OTEL, DOTNET],
+     NGINX, ENVOY, TRAEFIK, OTEL, DOTNET, POSTGRES, MONGO, LOG4J, CLOUD, AZURE],
 )  # fmt: skip
 def test_structured_lines_are_recognised(line: str) -> None:
     seen = structure(stream(line), NAMES)
