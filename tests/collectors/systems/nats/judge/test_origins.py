@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from collectors.systems.nats import model
-from collectors.systems.nats.judge.origins import recreated_problems
+from collectors.systems.nats.judge.origins import origin_problems, recreated_problems
 from tests.collectors.systems.nats.judge.monitors import summaries
 
 
@@ -34,3 +34,18 @@ def test_a_mirror_with_messages_from_before_its_origin(origin: model.StreamInfo,
     found = recreated_problems(copy, {"origin": origin, "copy": copy}, timedelta(0), model.NatsLimits())
     wanted = "Stream copy has messages from before its mirror origin was created again, and lacks those that the new one had first."
     assert summaries(found) == ([wanted] if lacks else [])
+
+
+@pytest.mark.parametrize(
+    ("mirror", "told"),
+    [
+        ({"active": 1_000_000, "lag": 1000}, []),
+        ({"active": 1_000_000, "lag": 1001}, ["Stream copy is 1001 messages behind its mirror origin (limit 1000)."]),
+        ({"active": 61_000_000_000}, ["Stream copy gets nothing from its mirror origin, silent for 1m1s (limit 10s)."]),
+        ({"active": -1}, ["Stream copy gets nothing from its mirror origin, which was never reached."]),
+    ],
+)
+def test_a_mirror_that_lags_or_is_silent(mirror: dict[str, Any], told: list[str]) -> None:
+    found = {"config": {"name": "copy", "mirror": {"name": "origin"}}, "mirror": {"name": "origin"} | mirror}
+    copy = model.parsed("copy", found, model.StreamInfo)
+    assert summaries(origin_problems(copy, model.NatsLimits())) == told
