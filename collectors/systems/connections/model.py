@@ -16,7 +16,7 @@ class Whose(Options):
     """The name that a service gives its connections, and what shows that they live."""
 
     client_name: str = Field(
-        pattern=r"^[!-~]{1,63}$",
+        pattern=r"^[!-~](?:[ -~]{0,61}[!-~])?$",
         description="Name that the service gives its connections: `application_name`, `CLIENT SETNAME`, or the NATS client's name.",
     )
     active_within: Duration = Field(

@@ -293,6 +293,11 @@ async def test_connections_to_real_stores(tmp_path: Path) -> None:
                 await asyncio.sleep(0.2)
                 idle = await see("data_service", line, service.url, **old)
             assert "but 1 other of that name" in idle.summary
+        spaced = {"dsn": clients["database_clients"]["dsn"], "client_name": "PostgreSQL JDBC Driver"}
+        with postgres.connect("postgres") as java:
+            java.execute("SET application_name = 'PostgreSQL JDBC Driver'")
+            kept = await see("data_service", lines["database"], service.url, database_clients=spaced)
+            assert kept.status is Status.OK, kept
         with postgres.connect("postgres") as reader:
             reader.execute("CREATE ROLE reader LOGIN PASSWORD 'canary-1'")
         hidden: dict[str, Any] = {
