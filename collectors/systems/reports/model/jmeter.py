@@ -41,7 +41,9 @@ def read_jmeter(content: bytes) -> Report:
     minutes: set[int] = set()
     hosts: set[str] = set()
     recent: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_MOST_RECENT))  # when samples began, by thread
+    everyone: deque[float] = deque(maxlen=_MOST_RECENT)
     requests = errors = 0
+    ends: dict[str, float] = {}  # of the last transaction of a thread whose samples were not before it
     first, last = float("inf"), 0.0
     try:
         rows = csv.DictReader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""))
@@ -52,11 +54,21 @@ def read_jmeter(content: bytes) -> Report:
             if not (1e11 < began < 1e14 and 0 <= elapsed < 1e12):
                 raise malformed("JMeter", "its times are impossible")
             thread = row.get("threadName") or ""
-            own = recent[thread if len(recent) < _MOST_LABELS or thread in recent else ""]
+            if len(recent) >= _MOST_LABELS and thread not in recent:
+                thread = ""
+            own = recent[thread]
             if (sum_of := _SUM.match(row.get("responseMessage") or "")) is None:
                 own.append(began)
-            elif len(own) == _MOST_RECENT or sum(began <= each for each in own) >= int(sum_of[1]):
+                everyone.append(began)
+                if thread and began < ends.get(thread, 0):
+                    raise malformed(
+                        "JMeter", "its rows are sorted by their beginnings, transactions before their samples"
+                    )
+            # Samples that run in parallel have threads of their own.
+            elif sum(began <= each for each in own or everyone) >= min(int(sum_of[1]), _MOST_RECENT):
                 continue
+            else:
+                ends[thread] = began + elapsed
             minutes |= {int(began // 60_000), int((began + elapsed) // 60_000)}
             requests += 1
             first, last = min(first, began), max(last, began + elapsed)

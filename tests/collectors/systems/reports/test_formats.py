@@ -677,6 +677,30 @@ def test_a_transaction_of_jmeter_counts_where_its_samples_are_not_in_the_file(
     assert report.load.errors == (0 if shown else 50)
 
 
+def test_samples_that_run_in_parallel_are_in_the_file() -> None:
+    lines = ["timeStamp,elapsed,label,responseMessage,threadName,success,URL"]
+    note = '"Number of samples in transaction : 2, number of failing samples : 0"'
+    for index in range(50):
+        began = 1_790_000_000_000 + index * 10_000
+        lines += [f"{began + 5},40,{name},OK,parallel {name},true,http://a.example/" for name in ("a", "b")]
+        lines += [f"{began},8000,page,{note},Users 1-1,true,null"]
+    load = read_report("\n".join(lines).encode()).load
+    assert load
+    assert (load.requests, load.p95) == (100, 0.04)
+
+
+def test_sums_that_precede_their_samples_are_not_told_from_requests() -> None:
+    lines = ["timeStamp,elapsed,label,responseMessage,threadName,success,URL"]
+    for index in range(50):
+        began = 1_790_000_000_000 + index * 10_000
+        lines += [
+            f'{began},8000,page,"Number of samples in transaction : 1, number of failing samples : 0",Users 1-1,true,null'
+        ]
+        lines += [f"{began},40,a,OK,Users 1-1,true,http://a.example/"]
+    with pytest.raises(ProbeError, match="its rows are sorted by their beginnings"):
+        read_report("\n".join(lines).encode())
+
+
 def test_grype_says_what_it_left_out_but_not_how_much_it_looked_at() -> None:
     found = read("grype-findings.json")
     assert (counts(found), found.filters, found.problems, found.lacks) == ((1, 2, 0, 0, 0), "", (), ())
