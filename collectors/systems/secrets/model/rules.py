@@ -74,6 +74,7 @@ _PROSE = re.compile(
 )
 _URL = re.compile(r"(?i)[a-z][a-z0-9+.-]*://\S+")
 
+_HTTP = "HTTP credentials"
 _FORMS: Mapping[str, re.Pattern[str]] = {
     "a private key": re.compile(
         r"-----BEGIN [A-Z0-9 ]{0,25}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-\d|AGE-SECRET-KEY-1[0-9A-Z]{20,}"
@@ -90,7 +91,7 @@ _FORMS: Mapping[str, re.Pattern[str]] = {
         r"(?![ \t]{1,8}[A-Za-z]{1,30}(?:[ \t.!?]|$|\n))"
     ),
     "a signed URL": re.compile(r"[?&](?:sig|X-Amz-Signature|X-Goog-Signature)=[\w%+/=-]{32,}"),
-    "HTTP credentials": re.compile(
+    _HTTP: re.compile(
         r"(?i)\b(?:basic\s+(?P<value>[a-z0-9+/]{8,}={0,2})(?![\w.-])|bearer\s+(?P<other>[a-z0-9._~+/=-]{16,}))"
         r"|(?i:authorization[\"']?\s{0,4}[:=,]?\s{0,4}[\"']?(?:token|api-?key|key)\s{1,4}(?:token=)?[\"']?)(?P<third>[\w.~+/=-]{12,})"
         r"|(?i:\blogin=[\w.-]{1,80}):(?P<fourth>[^\s@:]{3,100})"
@@ -143,7 +144,7 @@ _DEFINED = re.compile(
 )
 _PLAIN = re.compile(
     r"(?im)^[ \t]*(?P<name>\w{0,40}(?:password|passwd|passphrase|secret_key|shared_key|api_key|auth_token|access_key))"
-    r"[ \t]{1,40}[\"']?(?P<value>[^\s\"'=:]{3,200})[\"']?[ \t]*;?[ \t]*$"
+    r"[ \t]{1,40}[\"']?(?!\d{1,5}/(?:tcp|udp)\b)(?P<value>[^\s\"'=:]{3,200})[\"']?[ \t]*;?[ \t]*$"
 )
 """A name and a value on a line of their own, as Fluentd and Mosquitto have it."""
 _SET = re.compile(
@@ -160,7 +161,9 @@ _DIRECTIVE = re.compile(
     r"|bindpw)[ \t]+[\"']?(?P<value>[^\s\"']{3,})"
     r"|machine\s+\S+\s+login\s+\S+\s+password\s+(?P<netrc>\S{3,})|[\w.*-]+:(?:\d{2,5}|\*):[^:\s]*:[^:\s]+:(?P<pgpass>[^:\s]{3,}))"
 )
-_COMMENT = re.compile(r"(?m)^[ \t]*(?:#|//(?!\S{1,200}:_)|;).*$")  # but `//registry/:_authToken=` of npm
+_COMMENT = re.compile(
+    r"(?m)^[ \t]*(?:#|//(?!\S{1,200}:_)|;).*$|<!--[\s\S]{0,4000}?-->"
+)  # but `//registry/:_authToken=` of npm
 _ENVIRONMENT_OF = re.compile(r"(?m)^[ \t]*environment[ \t]*=[ \t]*(?=\w+=)")
 _PSQL_VARIABLE = re.compile(r"(?i)\bPASSWORD\s{1,8}:'\w+'")
 _FLAG = re.compile(r"-{1,2}(?:D)?(?P<name>[A-Za-z][\w.\-]*)(?:=(?P<value>.*))?", re.DOTALL)
@@ -320,7 +323,7 @@ _PAIR_OF_MANY = re.compile(r"(?P<user>[\w.@+-]{1,60}):(?P<value>[^\s:/,$\"'{]{6,
 
 def _forms(name: str, value: str, *, nested: bool = False) -> Iterator[Finding]:
     for rule, pattern in _FORMS.items():
-        if any(_counts(match) for match in pattern.finditer(value)):
+        if any(_counts(match) and _is_login(rule, match) for match in pattern.finditer(value)):
             yield Finding(Sort.SECRET, shown(name), rule)
     if _has_token(value):
         yield Finding(Sort.SECRET, shown(name), _KNOWN)
@@ -347,6 +350,16 @@ def _decoded(word: str) -> str | None:
     except (ValueError, binascii.Error):
         return None
     return text if (len(text) >= 8 and text.isprintable()) or "-----BEGIN" in text else None
+
+
+def _is_login(rule: str, match: re.Match[str]) -> bool:
+    """Whether what follows `Basic` is a user and a password, and not a word: Basic Constraints, basic authentication."""
+    if rule != _HTTP or not match["value"]:
+        return True
+    try:
+        return b":" in base64.b64decode(match["value"] + "=" * (-len(match["value"]) % 4))
+    except binascii.Error:
+        return False
 
 
 def _counts(match: re.Match[str]) -> bool:

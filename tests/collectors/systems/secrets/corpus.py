@@ -493,6 +493,10 @@ HARMLESS_FILES: Texts = (
 )
 
 FURTHER_HARMLESS_FILES: Texts = (
+    ("ca.txt", "Certificate:\n    X509v3 Basic Constraints: critical\n        CA:TRUE\n"),
+    ("web.yml", "# Basic authentication is off\nhttp_server_config:\n  http2: true\n"),
+    ("services", "kerberos\t88/tcp\nkpasswd\t464/tcp\nkpasswd 464/udp\n"),
+    ("settings.xml", "<settings>\n<!-- <server><password>my-own-1</password></server> -->\n</settings>"),
     ("app.yaml", "server:\n  port: 8080\n  users: 20\n"),
     ("rbac.yaml", "users:\n- system:serviceaccount:shop:web1234\n- system:masters\n"),
     (
