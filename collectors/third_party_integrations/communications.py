@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import Field
 
@@ -109,17 +109,18 @@ Templates: a key that may read them.
         """A password that expired, a certificate or a relay that refuses stop every e-mail, and nobody gets one about it.
 
         The server, at each of its addresses, has to encrypt the connection with a certificate that is valid for its name, accept
-        the login, the sender, and the recipient, which it must not accept without the login; a user that it does not have must not
-        log in. The session ends there: nothing is sent. With `mail_domain`, which has to be that of `smtp.sender`, its
-        SPF record is valid for receivers and does not let everyone send, each of `dkim_selectors` has a key that is not revoked,
-        and DMARC has a policy; p=none is a warning.
+        the login, the sender, and the recipient, which it must not accept without the login; a user that it does not have, who is
+        tried once a day, must not log in. The session ends there: nothing is sent. With `mail_domain`, which has to be that of
+        `smtp.sender`, its SPF record is valid for receivers and does not let everyone send, each of `dkim_selectors` has a key that
+        is not revoked, and DMARC has a policy; p=none is a warning.
 
         To fix it: try the same with `swaks --quit-after RCPT`, and correct what is refused; publish the records that are named.
         """
         server = self.settings.smtp
         if server is None:
             raise ProbeError("Option smtp is not set, so no mail server was checked.", Reason.NOT_CONFIGURED)
-        parts = [see_server(server, self.blocking)]
+        rejected: dict[str, datetime] = self.context.memory.setdefault("rejected strangers", {})
+        parts = [see_server(server, self.blocking, rejected, self.context.now())]
         if (domain := self.settings.mail_domain) is not None:
             parts += [see_mail_domain(domain), _is_of(server.sender.rpartition("@")[2], domain)]
         return await worst_of(*parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
 
 from collectors.shared.addresses import resolve
 from collectors.shared.verdicts import verdict
@@ -19,16 +20,23 @@ __all__ = ["see_server"]
 Blocking = Callable[[Callable[[], Session]], Awaitable[Session]]
 """Runs what blocks in a thread."""
 _MOST_ADDRESSES = 8
+#: Servers, and what watches them, ban addresses from which many logins are rejected.
+_PAUSE = timedelta(days=1)
 
 
-async def see_server(server: SmtpServer, blocking: Blocking) -> Result:
-    """Whether a server takes the product's mail, at each of its addresses. Raises ProbeError where none of them answers."""
+async def see_server(server: SmtpServer, blocking: Blocking, rejected: dict[str, datetime], now: datetime) -> Result:
+    """Whether a server takes the product's mail, at each of its addresses. Raises ProbeError where none of them answers.
+
+    `rejected` outlives a run: when a server last rejected a user that it does not have, who is tried once a day.
+    """
     login = "the login, " if server.username else ""
     good = ok(f"{server.where} accepts {login}the sender and the recipient on an encrypted connection.")
-    return verdict(await _problems(server, blocking), good)
+    return verdict(await _problems(server, blocking, rejected, now), good)
 
 
-async def _problems(server: SmtpServer, blocking: Blocking) -> list[Result]:
+async def _problems(
+    server: SmtpServer, blocking: Blocking, rejected: dict[str, datetime], now: datetime
+) -> list[Result]:
     sessions: dict[str, Session] = {}
     errors: dict[str, ProbeError] = {}
     for address in (await resolve(server.host, server.port))[:_MOST_ADDRESSES]:
@@ -48,14 +56,19 @@ async def _problems(server: SmtpServer, blocking: Blocking) -> list[Result]:
             problems.append(unobserved(error))
         elif any((":" in other) is (":" in address) for other in sessions):  # there may be no IPv6 here
             problems.append(warning(str(error)))
-    return [*problems, *await _nobody(server, sessions, blocking)]
+    if now < rejected.get(server.where, datetime.min.replace(tzinfo=UTC)) + _PAUSE:
+        return problems
+    strangers = await _nobody(server, sessions, blocking)
+    if strangers == []:
+        rejected[server.where] = now
+    return [*problems, *(strangers or ())]
 
 
-async def _nobody(server: SmtpServer, sessions: Mapping[str, Session], blocking: Blocking) -> list[Result]:
-    """Whether anybody may log in; nothing where that is not shown, or no login was accepted."""
+async def _nobody(server: SmtpServer, sessions: Mapping[str, Session], blocking: Blocking) -> list[Result] | None:
+    """Whether anybody may log in; None where that is not shown, or no login was accepted."""
     address = next((one for one, session in sessions.items() if session.login_accepted), None)
     if server.username is None or address is None:
-        return []
+        return None
     conversation = Conversation(server, address)
     try:
         return list(nobody_problems(await _held(server, conversation, conversation.knock, blocking)))

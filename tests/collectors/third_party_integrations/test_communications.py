@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import pytest
 from pydantic import ValidationError
 
 from collectors.systems.prometheus.client import Prometheus, PrometheusSettings
+from collectors.systems.smtp.check import see_server
+from collectors.systems.smtp.client import SmtpServer
 from collectors.third_party_integrations.communications import Communications, CommunicationsSettings
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
@@ -132,6 +136,26 @@ async def test_a_server_that_lets_everybody_in_shows_nothing(evidence: Folder, m
     result = await sent(evidence, mail.port)
     assert (result.status, "accepts any login" in result.summary) == (UNKNOWN, True), result.summary
     assert mail.users == [USER, "checklist-exporter-nobody"]
+
+
+async def test_a_stranger_is_tried_once_a_day(tmp_path: Path, mail: Submission) -> None:
+    """Servers ban addresses from which many logins are rejected."""
+    server = SmtpServer.model_validate(
+        {
+            "host": LOOPBACK,
+            "port": mail.port,
+            "username": USER,
+            "password": PASSWORD,
+            "sender": "shop@example.com",
+            "recipient": "sre@example.org",
+            "tls": {"ca_file": str(tmp_path / "ca.pem")},
+        }
+    )
+    now, rejected = datetime.now(UTC), dict[str, datetime]()
+    for hours in (0, 1, 23, 25):
+        result = await see_server(server, asyncio.to_thread, rejected, now + timedelta(hours=hours))
+        assert result.status is OK, result.summary
+    assert mail.users.count("checklist-exporter-nobody") == 2
 
 
 async def test_each_address_is_tried(
