@@ -689,7 +689,7 @@ def test_samples_that_run_in_parallel_are_in_the_file() -> None:
     assert (load.requests, load.p95) == (100, 0.04)
 
 
-def test_sums_that_precede_their_samples_are_not_told_from_requests() -> None:
+def test_sums_that_precede_their_samples_are_unknown() -> None:
     lines = ["timeStamp,elapsed,label,responseMessage,threadName,success,URL"]
     for index in range(50):
         began = 1_790_000_000_000 + index * 10_000
