@@ -148,7 +148,7 @@ async def test_a_stranger_is_tried_once_a_day(tmp_path: Path, mail: Submission) 
             "password": PASSWORD,
             "sender": "shop@example.com",
             "recipient": "sre@example.org",
-            "tls": {"ca_file": str(tmp_path / "ca.pem")},
+            "tls": {"ca_file": tmp_path / "ca.pem"},
         }
     )
     now, rejected = datetime.now(UTC), dict[str, datetime]()
