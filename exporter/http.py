@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
@@ -22,8 +22,10 @@ from exporter.options import Duration, Options, Secret, Size, format_duration
 from exporter.reply import Reply
 from exporter.trace import traced
 from exporter.verdict import ProbeError, Reason
-from exporter.wire import Wire
 from exporter.words import format_size, os_reason
+
+if TYPE_CHECKING:
+    from exporter.wire import Wire
 
 __all__ = [
     "UNUSABLE_LOCATION",
@@ -223,6 +225,8 @@ class Http:
         self._cookies = httpx.Cookies()
 
     def _open(self) -> Wire:
+        from exporter.wire import Wire  # most commands send no request, and aiohttp takes 0.1 s to import
+
         settings = self.settings
         context = settings.tls.context if settings.url.startswith("https:") else None
         if self._wire is None or context is not self._context:
