@@ -482,7 +482,7 @@ async def test_backups_of_another_cluster_do_not_count(pair: Cluster, backed_up:
     _, repository = backed_up
     result = await see(pair.dsn, "backups_enabled_and_tested", pgbackrest=pgbackrest(repository))
     assert result.status is Status.FAILED
-    assert "backup of other clusters and none of cluster" in result.summary
+    assert " of other clusters and none of cluster " in result.summary
     assert "WAL archiving is off" in result.summary
 
 
