@@ -79,8 +79,9 @@ def _client_context(keys: Keys, *, tls_1_3: bool = False) -> SSL.Context:
 
 
 def _offer_signatures(context: SSL.Context, signatures: bytes) -> None:
-    """Offer these signature algorithms alone, for which pyOpenSSL has no method of its own."""
-    if SSL._lib.SSL_CTX_set1_sigalgs_list(context._context, signatures) != 1:  # type: ignore[attr-defined]
+    """Offer these signature algorithms alone, for which pyOpenSSL has no method of its own. Raises ProbeError where it cannot."""
+    offer = getattr(SSL._lib, "SSL_CTX_set1_sigalgs_list", None)  # type: ignore[attr-defined]  # releases to come may lack it
+    if offer is None or offer(context._context, signatures) != 1:
         raise ProbeError(f"OpenSSL knows none of the signatures {signatures.decode()}.", Reason.NOT_CONFIGURED)
 
 
