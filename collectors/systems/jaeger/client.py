@@ -16,7 +16,7 @@ from collectors.shared.decoding import decode
 from collectors.shared.single_flight import Shared
 from collectors.systems.jaeger.model import MarkerTrace
 from exporter.collector import Client
-from exporter.http import Http, HttpSettings, Oversized
+from exporter.http import Http, HttpSettings
 from exporter.options import Duration
 from exporter.reply import Reply
 from exporter.threads import Threads
@@ -97,12 +97,6 @@ class Jaeger(Client[JaegerSettings]):
 
     async def has_recent(self, service: str, within: timedelta) -> bool:
         """Whether there is a trace of this service that began in this time."""
-        try:
-            return await self._has_recent(service, within)
-        except Oversized:  # one trace of very many spans
-            return True
-
-    async def _has_recent(self, service: str, within: timedelta) -> bool:
         now = datetime.now(UTC)
         if (await self._services.get()).version == 3:
             start, end = _rfc3339(now - within), _rfc3339(now + timedelta(minutes=1))
