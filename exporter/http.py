@@ -431,11 +431,13 @@ def _plain_url(url: str) -> str:
 
 def failure(where: str, error: httpx.HTTPError) -> str:
     """What went wrong, in one sentence, from the exceptions behind httpx's."""
+    if isinstance(error, httpx.RemoteProtocolError):
+        return f"{where} failed: the reply is not HTTP or ended too early."
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
         chain.append(cause)
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+        cause = cause.__cause__ or cause.__context__
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"{where} failed: the certificate was not accepted ({cause.verify_message or cause.reason})."
@@ -447,8 +449,6 @@ def failure(where: str, error: httpx.HTTPError) -> str:
             return f"{where} failed: {os_reason(cause)}."
     if isinstance(error, httpx.LocalProtocolError):  # its text quotes the header, which may be a secret
         return f"{where} was not sent: a header has characters that HTTP does not allow."
-    if isinstance(error, httpx.RemoteProtocolError):
-        return f"{where} failed: the reply is not HTTP or ended too early."
     return f"{where} failed: {str(error).rstrip('.') or type(error).__name__}."
 
 

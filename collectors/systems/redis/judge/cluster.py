@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
-from collectors.systems.redis.judge.nodes import unfit
+from collectors.systems.redis.judge.nodes import why_unfit
 from collectors.systems.redis.model import (
     SLOTS,
     Answers,
@@ -123,7 +123,7 @@ def successor_problems(nodes: Collection[Look], limits: RedisLimits, wanted_repl
     for master in (other for other in members.values() if other.slots):
         replicas = [other for other in members.values() if other.master == master.id and not other.dead]
         reasons = [
-            unfit(node, answered.get(master.id), limits, cluster=True)
+            why_unfit(node, answered.get(master.id), limits, cluster=True)
             for other in replicas
             if (node := answered.get(other.id)) is not None
         ]

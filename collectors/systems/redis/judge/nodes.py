@@ -13,7 +13,7 @@ from collectors.systems.redis.model import (
 )
 from exporter.verdict import Result, unobserved
 
-__all__ = ["of_each", "unfit"]
+__all__ = ["of_each", "why_unfit"]
 
 
 def of_each(looks: Iterable[Look], judge: Callable[[Answers], Iterable[Result]]) -> list[Result]:
@@ -25,7 +25,7 @@ def of_each(looks: Iterable[Look], judge: Callable[[Answers], Iterable[Result]])
     ]
 
 
-def unfit(replica: Answers, master: Answers | None, limits: RedisLimits, *, cluster: bool) -> str | None:
+def why_unfit(replica: Answers, master: Answers | None, limits: RedisLimits, *, cluster: bool) -> str | None:
     """Why a replica could not take over, by its own answers; None where it could.
 
     A master that has just started is given the time in which its replicas come back.

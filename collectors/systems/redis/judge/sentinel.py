@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
-from collectors.systems.redis.judge.nodes import unfit
+from collectors.systems.redis.judge.nodes import why_unfit
 from collectors.systems.redis.model import (
     Answers,
     Look,
@@ -85,7 +85,7 @@ def _passed_over(
     if standby.priority == 0:
         return f"the replica-priority of {replica} is 0"
     if node is not None:
-        return unfit(node, answered.get(known.master), limits, cluster=False)
+        return why_unfit(node, answered.get(known.master), limits, cluster=False)
     return None if standby.linked else f"the link of {replica} to its master is down"
 
 
