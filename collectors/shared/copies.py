@@ -40,7 +40,7 @@ def size_problems(newest: str, size: int, before: Sequence[int]) -> Iterator[Res
 def repeated_problems(newest: str, contents: Sequence[str], written: Sequence[datetime]) -> Iterator[Result]:
     """Whether it holds something new: what a dump that fails leaves behind is backed up again and again.
 
-    `contents` tell the contents of the newest backup and those before it apart, the latest first; an empty one is not known.
+    `contents` distinguish what the newest backup and those before it contain, the latest first; an empty one is not known.
     """
     same = [bool(content) and content == contents[0] for content in contents]
     if (times := [*same, False].index(False)) > 1:
