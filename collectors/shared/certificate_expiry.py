@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from collectors.shared.addresses import address_and_port
 from exporter.http import Trust
 from exporter.options import format_duration, format_seconds
 from exporter.verdict import ProbeError, Reason, Result, warning
@@ -19,7 +20,7 @@ async def certificate_expiry(host: str, port: int, trust: Trust, timeout: timede
 
     Raises ProbeError when there is no TLS connection in time.
     """
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    where = address_and_port(host, port)
     try:
         async with asyncio.timeout(timeout.total_seconds()):
             _, writer = await asyncio.open_connection(

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from collectors.shared.addresses import address_and_port
 from collectors.systems.smtp.model import Answer, Session, Step
 from exporter.http import Trust, Unanswered, Unreachable
 from exporter.options import Duration, Options, Secret
@@ -78,7 +79,7 @@ class SmtpServer(Options):
     @property
     def where(self) -> str:
         """Host and port, as sentences name them."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return address_and_port(self.host, self.port)
 
 
 class _Client(smtplib.SMTP):
