@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
+from collectors.shared.attempts import attempt, attempt_all
 from collectors.shared.certificate_expiry import certificate_expiry, expiry_problems
 from collectors.shared.host_port import HostPort, split_host_port
 from collectors.shared.verdicts import verdict, worst_of
@@ -164,7 +165,7 @@ On Community, which has no roles (every user is an administrator there):
     @fetched
     async def looks(self) -> tuple[Look | ProbeError, ...]:
         """What each server reports, or why it does not."""
-        return await self._each(self._look(server) for server in self.target.servers)
+        return await attempt_all(self._look(server) for server in self.target.servers)
 
     @fetched
     async def doors(self) -> tuple[Doors, ...]:
@@ -189,11 +190,13 @@ On Community, which has no roles (every user is an administrator there):
         async with connected(server.bolt, login) as connection:
             components = await connection.rows("CALL dbms.components()", "system")
             edition = str(next((row.get("edition") for row in components), "unknown"))
-            latency = await _told(self._timed(connection))
-            databases = await _told(connection.rows("SHOW DATABASES YIELD *", "system"))
-            servers = await _told(connection.rows("SHOW SERVERS YIELD *", "system")) if edition == "enterprise" else ()
-            settings = await _told(self._settings_of(connection))
-            users = await _told(self._users(connection))
+            latency = await attempt(self._timed(connection))
+            databases = await attempt(connection.rows("SHOW DATABASES YIELD *", "system"))
+            servers = (
+                await attempt(connection.rows("SHOW SERVERS YIELD *", "system")) if edition == "enterprise" else ()
+            )
+            settings = await attempt(self._settings_of(connection))
+            users = await attempt(self._users(connection))
         known = Look(server.bolt, edition, latency, None, databases, servers, settings, None, None)
         routed, http, indexes = await asyncio.gather(
             self._routed(server, login), self._http_version(server), self._indexes(server, login, known.populated)
@@ -211,7 +214,7 @@ On Community, which has no roles (every user is an administrator there):
         doors = [(server.bolt, *split_host_port(server.bolt))] if self.target.tls is not None else []
         if server.http is not None and (url := urlsplit(server.http)).scheme == "https" and url.hostname is not None:
             doors.append((server.http, url.hostname, url.port or 443))
-        found = await self._each(certificate_expiry(host, port, trust, timeout) for _, host, port in doors)
+        found = await attempt_all(certificate_expiry(host, port, trust, timeout) for _, host, port in doors)
         return {where: expiry for (where, _, _), expiry in zip(doors, found, strict=True)}
 
     @staticmethod
@@ -236,7 +239,7 @@ On Community, which has no roles (every user is an administrator there):
         if not self.target.routing:
             return None
         async with connected(server.bolt, login, routed=True) as connection:
-            return await _told(self._timed(connection))
+            return await attempt(self._timed(connection))
 
     @staticmethod
     async def _indexes(
@@ -244,10 +247,10 @@ On Community, which has no roles (every user is an administrator there):
     ) -> dict[str, list[dict[str, Any]] | ProbeError]:
         """The indexes of each database, over a connection of their own: a server that has just started takes long for them."""
         async with connected(server.bolt, login) as connection:
-            return {name: await _told(connection.rows(_INDEXES, name)) for name in names}
+            return {name: await attempt(connection.rows(_INDEXES, name)) for name in names}
 
     async def _http_version(self, server: Neo4jServer) -> str | ProbeError | None:
-        return None if server.http is None else await _told(self._version(self._http(server.http)))
+        return None if server.http is None else await attempt(self._version(self._http(server.http)))
 
     @staticmethod
     async def _version(http: Http) -> str:
@@ -265,16 +268,16 @@ On Community, which has no roles (every user is an administrator there):
     async def _doors(self, server: Neo4jServer, look: Look | ProbeError) -> Doors:
         names = ("neo4j", "system") if isinstance(look, ProbeError) else look.names
         bolt, http = await asyncio.gather(
-            _told(knock(server.bolt, self._login(None, None))), self._http_without_credentials(server, names)
+            attempt(knock(server.bolt, self._login(None, None))), self._http_without_credentials(server, names)
         )
         if bolt is not Entry.REFUSED:
             return Doors(bolt, http, None)
-        default = await _told(self._default_password(server, look, model.DEFAULT_USER))
+        default = await attempt(self._default_password(server, look, model.DEFAULT_USER))
         users = (
             () if isinstance(look, ProbeError) else [user for user in look.others if user in model.DEFAULT_PASSWORDS]
         )
         return Doors(
-            bolt, http, default, {user: await _told(self._default_password(server, look, user)) for user in users}
+            bolt, http, default, {user: await attempt(self._default_password(server, look, user)) for user in users}
         )
 
     async def _http_without_credentials(
@@ -283,7 +286,7 @@ On Community, which has no roles (every user is an administrator there):
         if server.http is None:
             return None
         http = self._http(server.http)
-        found = await self._each(
+        found = await attempt_all(
             question
             for name in names
             for question in (self._knock(http, name, "tx/commit"), self._knock(http, name, "query/v2"))
@@ -357,10 +360,6 @@ On Community, which has no roles (every user is an administrator there):
                 found[at] = min(tried.at.timestamp() for tried in refused if tried.at)
                 found[wrong] = max(tried.wrong for tried in refused)
         return found
-
-    @staticmethod
-    async def _each(questions: Iterable[Coroutine[Any, Any, T]]) -> tuple[T | ProbeError, ...]:
-        return tuple(await asyncio.gather(*map(_told, questions)))
 
     async def _seen(self) -> tuple[list[Look], list[Result]]:
         """The servers that could be checked, and why the others could not."""
@@ -488,7 +487,7 @@ On Community, which has no roles (every user is an administrator there):
             else [unknown("option volumes is not set, so no free space was seen.", reason=Reason.NOT_CONFIGURED)]
         )
         for volume in server.volumes:
-            space = await _told(measure_space(self, volume))
+            space = await attempt(measure_space(self, volume))
             parts.append(unobserved(space) if isinstance(space, ProbeError) else judge_space(volume, space))
         return [replace(part, summary=f"{server.bolt}: {part.summary}") for part in parts]
 
@@ -552,13 +551,6 @@ def _measured(user: str) -> tuple[str, str]:
     """The measurements that remember when a user's default password was last tried, and how many wrong ones count."""
     of = "" if user == model.DEFAULT_USER else f"_of_{user}"
     return f"default_password{of}_tried_timestamp_seconds", f"default_password{of}_wrong_tries"
-
-
-async def _told(question: Coroutine[Any, Any, T]) -> T | ProbeError:
-    try:
-        return await question
-    except ProbeError as why:
-        return why
 
 
 def _files(folder: Path) -> tuple[Artefact, ...]:

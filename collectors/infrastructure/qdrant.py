@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from pydantic import Field
 
+from collectors.shared.attempts import attempt_all
 from collectors.shared.certificate_expiry import expiry_problems
 from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.check.pods import (
@@ -111,14 +111,8 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
     @fetched
     async def peers(self) -> tuple[Peer | ProbeError, ...]:
         """What each peer answers, or why it does not."""
-
-        async def look(http: Http) -> Peer | ProbeError:
-            try:
-                return await client.look(http, self.target.api_key, self.target.collections)
-            except ProbeError as why:
-                return why
-
-        return tuple(await asyncio.gather(*map(look, self._https)))
+        key, collections = self.target.api_key, self.target.collections
+        return await attempt_all(client.look(http, key, collections) for http in self._https)
 
     def _nodes(self) -> Iterable[tuple[QdrantNode, Http]]:
         return zip(self.target.nodes, self._https, strict=True)

@@ -14,6 +14,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from collectors.shared import stores
+from collectors.shared.attempts import attempt
 from collectors.shared.host_port import HostPort
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
@@ -204,10 +205,7 @@ On every Sentinel:
 
         async def knock(door: NodeAddress) -> NodeAddress | ProbeError | None:
             async with places:
-                try:
-                    return await answers_plaintext(door, self.target.node_timeout)
-                except ProbeError as why:
-                    return why
+                return await attempt(answers_plaintext(door, self.target.node_timeout))
 
         return dict(zip(doors, await asyncio.gather(*map(knock, doors)), strict=True))
 

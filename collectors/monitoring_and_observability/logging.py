@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from collectors.shared.attempts import attempt_all
 from collectors.shared.marker import WORD, Marker, MarkerWay
 from collectors.shared.marker_sending import send
 from collectors.shared.selectors import SELECTOR
@@ -115,14 +116,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         """The answer for each service, or why there is none. Raises ProbeError when no service is configured."""
         if not self.settings.services:
             raise ProbeError("Option services is empty, so no logs were checked.", Reason.NOT_CONFIGURED)
-
-        async def one(service: LoggedService) -> T | ProbeError:
-            try:
-                return await ask(service)
-            except ProbeError as why:
-                return why
-
-        answers = await asyncio.gather(*map(one, self.settings.services))
+        answers = await attempt_all(map(ask, self.settings.services))
         return {service.name: answer for service, answer in zip(self.settings.services, answers, strict=True)}
 
     async def _count(self, selection: str, window: timedelta) -> float:

@@ -10,6 +10,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from collectors.shared.attempts import attempt_all
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.alertmanager.client import Alertmanager, Member
 from collectors.systems.alertmanager.judge import notifications
@@ -484,7 +485,7 @@ where a marker trace is wanted.
             return worst(*problems)
         found, wanted = await grafana.dashboards(), self.settings.dashboards
         # Neither a dashboard in a folder that the account may not list, nor one that is not indexed yet, is missing.
-        opened = dict(zip(wanted, await asyncio.gather(*map(self._opened, wanted)), strict=True))
+        opened = dict(zip(wanted, await attempt_all(map(grafana.opened, wanted)), strict=True))
         there = {uid: dashboard for uid, dashboard in opened.items() if isinstance(dashboard, Opened)}
         missing = [uid for uid, dashboard in opened.items() if dashboard is None]
         shown = len({dashboard.uid for dashboard in found} - {*missing} | there.keys())
@@ -493,12 +494,6 @@ where a marker trace is wanted.
         unseen = [unobserved(why) for why in opened.values() if isinstance(why, ProbeError)]
         seen = [problem for uid, dashboard in there.items() async for problem in self._panels(uid, dashboard)]
         return verdict([*dashboard_problems(shown, missing), *unseen, *seen], good)
-
-    async def _opened(self, uid: str) -> Opened | ProbeError | None:
-        try:
-            return await self.client(Grafana).opened(uid)
-        except ProbeError as why:
-            return why
 
     async def _panels(self, uid: str, opened: Opened) -> AsyncIterator[Result]:
         grafana, sources = self.client(Grafana), {}

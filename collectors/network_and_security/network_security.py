@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from collectors.shared.addresses import address_and_port, resolve
+from collectors.shared.attempts import attempt
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.aws.client import Aws
 from collectors.systems.aws_perimeter.client import fetch_groups, fetch_protection
@@ -231,7 +232,7 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
         )
         names = {name: port.port.port for service, (port, *_) in opened.values() for name in hostnames(service)}
         names |= {name: 443 for one in found.entrances for name in one.addresses if not _is_address(name)}
-        resolved = {name: await _resolved(name, port) for name, port in names.items()}
+        resolved = {name: await attempt(resolve(name, port)) for name, port in names.items()}
         judged = [*map(unobserved, found.unread), *opened_problems(opened, pods, options, resolved)]
         judged += mapped_problems(found.controllers, found.maps, found.services, known)
         judged += entrance_problems(found.entrances, known, resolved)
@@ -316,7 +317,7 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
         for gateway in self.settings.gateways:
             for route in gateway.routes:
                 replies = await gateways.ask_route(gateway, route)
-                uncached = await _uncached(route)
+                uncached = await attempt(gateways.ask_uncached(route.url))
                 problems += route_problems(gateway, route, replies, uncached, await gateways.ask_beyond(route))
                 problems += lapse_problems(gateway, route, self._lately(route, [uncached, *replies]))
         routes = counted(sum(len(gateway.routes) for gateway in self.settings.gateways), "route")
@@ -488,7 +489,7 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
         for edge in self.settings.edges:
             try:
                 reply = await gateways.ask_uncached(edge.url)
-                origins = {origin: await _asked_origin(edge, origin) for origin in edge.origins}
+                origins = {origin: await attempt(gateways.ask_origin(edge, origin)) for origin in edge.origins}
             except ProbeError as why:
                 problems.append(unobserved(why))
             else:
@@ -563,24 +564,3 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-async def _resolved(name: str, port: int) -> Sequence[str] | ProbeError:
-    try:
-        return await resolve(name, port)
-    except ProbeError as why:
-        return why
-
-
-async def _uncached(route: Route) -> Reply | ProbeError:
-    try:
-        return await gateways.ask_uncached(route.url)
-    except ProbeError as why:
-        return why
-
-
-async def _asked_origin(edge: Edge, origin: str) -> Reply | ProbeError | None:
-    try:
-        return await gateways.ask_origin(edge, origin)
-    except ProbeError as why:
-        return why

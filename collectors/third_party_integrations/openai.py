@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
+from collectors.shared.attempts import attempt
 from collectors.shared.expressions import Regexes
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.openai.client import (
@@ -82,10 +83,7 @@ With `organization`: an admin key that may read costs, spend alerts, spend limit
     @fetched
     async def control(self) -> Answer | ProbeError:
         """What the API answers to a wrong key, or why that is not known: it must not hide what the right one showed."""
-        try:
-            return await ask_with_a_wrong_key(self._api)
-        except ProbeError as why:
-            return why
+        return await attempt(ask_with_a_wrong_key(self._api))
 
     @fetched
     async def spending(self) -> Spending | None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from pydantic import Field
 
+from collectors.shared.attempts import attempt
 from collectors.shared.expressions import Regexes
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.prometheus.check.outcomes import see_outcomes
@@ -42,7 +43,6 @@ from collectors.systems.stripe.judge import (
 from collectors.systems.stripe.model import (
     AccountLimits,
     Endpoint,
-    KeyAnswer,
     ProductKey,
     Undelivered,
     WebhookLimits,
@@ -108,10 +108,7 @@ Prometheus: GET /api/v1/query and /api/v1/rules.
     @fetched
     async def live(self) -> bool | ProbeError:
         """Whether Stripe answers in live mode, or why that is not known: it must not hide what the account showed."""
-        try:
-            return await livemode(self._api)
-        except ProbeError as why:
-            return why
+        return await attempt(livemode(self._api))
 
     @fetched
     async def endpoints(self) -> list[Endpoint]:
@@ -156,18 +153,11 @@ Prometheus: GET /api/v1/query and /api/v1/rules.
         api = self._api
         assert api.bearer_token is not None
         keys = self.settings.keys or (ProductKey(name="api.bearer_token", key=api.bearer_token),)
-        answers, control = await asyncio.gather(ask_with(api, keys), self._control(api))
+        answers, control = await asyncio.gather(ask_with(api, keys), attempt(ask_with_a_wrong_key(api)))
         good = ok(
             f"{counted(len(answers), 'key')} of live mode {'is' if len(answers) == 1 else 'are'} accepted, a wrong one is not."
         )
         return verdict(key_problems(answers, control, api.account), good)
-
-    @staticmethod
-    async def _control(api: StripeApi) -> KeyAnswer | ProbeError:
-        try:
-            return await ask_with_a_wrong_key(api)
-        except ProbeError as why:
-            return why
 
     @item(
         "Webhooks are configured",

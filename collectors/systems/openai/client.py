@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -11,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 from pydantic import Field, SecretStr
 
+from collectors.shared.attempts import attempt_all
 from collectors.shared.decoding import UnixTime, decode
 from collectors.systems.openai.model import (
     Answer,
@@ -170,14 +170,11 @@ async def ask_models(api: OpenAIApi) -> list[ModelAnswer | ProbeError]:
     """What the API answers for each model, in their order, or why that is not known: it must not hide the others."""
     async with Http(api) as http:
 
-        async def ask(model: NeededModel) -> ModelAnswer | ProbeError:
-            try:
-                described = await _describe(http, model)
-                return ModelAnswer(model.name, described, await _complete(http, model) if api.completion else None)
-            except ProbeError as why:
-                return why
+        async def ask(model: NeededModel) -> ModelAnswer:
+            described = await _describe(http, model)
+            return ModelAnswer(model.name, described, await _complete(http, model) if api.completion else None)
 
-        return list(await asyncio.gather(*map(ask, api.models)))
+        return list(await attempt_all(map(ask, api.models)))
 
 
 async def ask_with_a_wrong_key(api: OpenAIApi) -> Answer:

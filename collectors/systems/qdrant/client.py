@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Collection as AnyOf
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Generic
+from typing import Generic
 from urllib.parse import quote, urlsplit
 
+from collectors.shared.attempts import attempt
 from collectors.shared.certificate_expiry import certificate_expiry
 from collectors.shared.decoding import decode
 from collectors.systems.qdrant.model import (
@@ -32,7 +33,6 @@ from collectors.systems.qdrant.model import (
 from exporter.http import Http
 from exporter.options import Secret
 from exporter.reply import Reply
-from exporter.verdict import ProbeError
 
 __all__ = ["held", "look"]
 
@@ -93,17 +93,17 @@ async def look(http: Http, api_key: Secret | None, wanted: AnyOf[str] = ()) -> P
     ask = _Asking(http, api_key)
     ready = await http.get("/readyz", expect=(200, 503))  # asks for no key
     names = sorted(entry.name for entry in (await ask.result("/collections", _Names)).collections)
-    anonymous, cluster, metrics, storage, *collections = await asyncio.gather(
+    anonymous, cluster, metrics, storage, collections = await asyncio.gather(
         http.get("/collections", expect=None),
-        _told(ask.result("/cluster", Cluster)),
-        _told(ask.text("/metrics")),
-        _told(ask.result("/snapshots", list[Snapshot])),
-        *map(ask.collection, names),
+        attempt(ask.result("/cluster", Cluster)),
+        attempt(ask.text("/metrics")),
+        attempt(ask.result("/snapshots", list[Snapshot])),
+        asyncio.gather(*map(ask.collection, names)),
     )
     described = dict(zip(names, collections, strict=True))
     found = (await ask.result("/aliases", _Aliases)).aliases if set(wanted) - set(names) else []
     aliases = {alias.alias_name: alias.collection_name for alias in found}
-    expiry = await _told(_expiry(http))
+    expiry = await attempt(_expiry(http))
     return Peer(
         http.settings.url, ready.status == 200, anonymous.status, cluster, metrics, described, storage, aliases, expiry
     )
@@ -149,9 +149,9 @@ class _Asking:
         path = f"/collections/{quote(name, safe='')}"
         return Collection(
             *await asyncio.gather(
-                _told(self._info(path)),
-                _told(self.result(f"{path}/cluster", Shards)),
-                _told(self.result(f"{path}/snapshots", list[Snapshot])),
+                attempt(self._info(path)),
+                attempt(self.result(f"{path}/cluster", Shards)),
+                attempt(self.result(f"{path}/snapshots", list[Snapshot])),
             )
         )
 
@@ -160,10 +160,3 @@ class _Asking:
         if reply.status != 200:
             return Unreadable(" ".join(decode(reply, _Refusal).status.error.split()).rstrip("."))
         return decode(reply, _Envelope[Info]).result
-
-
-async def _told(question: Any) -> Any:
-    try:
-        return await question
-    except ProbeError as why:
-        return why

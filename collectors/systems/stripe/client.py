@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import TypeVar
 import msgspec
 from pydantic import Field, SecretStr
 
+from collectors.shared.attempts import attempt_all
 from collectors.shared.decoding import UnixTime, decode
 from collectors.systems.stripe.model import (
     Account,
@@ -105,14 +105,7 @@ async def livemode(api: StripeApi) -> bool:
 
 async def ask_with(api: StripeApi, keys: Sequence[ProductKey]) -> list[KeyAnswer | ProbeError]:
     """What Stripe answers to each key, or why that is not known: it must not hide what it answers to the others."""
-
-    async def ask(key: ProductKey) -> KeyAnswer | ProbeError:
-        try:
-            return await _ask_with(api, key)
-        except ProbeError as why:
-            return why
-
-    return list(await asyncio.gather(*map(ask, keys)))
+    return list(await attempt_all(_ask_with(api, key) for key in keys))
 
 
 async def ask_with_a_wrong_key(api: StripeApi) -> KeyAnswer:

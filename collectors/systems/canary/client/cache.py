@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from collectors.shared.attempts import attempt
 from collectors.systems.canary.client.options import CacheOptions
 from collectors.systems.canary.model import CacheTrip, Refusal, Unwritten
 from collectors.systems.redis.client import Full, Login, ask
@@ -38,22 +39,15 @@ async def cache_trips(options: CacheOptions, nonce: str) -> list[CacheTrip | Pro
             f"{address} does not say whether it is a node of a cluster: the user lacks the right to CLUSTER SLOTS.",
             Reason.DENIED,
         )
-    first = await _seen(_trip(address, login, f"{options.key_prefix}{nonce}", nonce))
+    first = await attempt(_trip(address, login, f"{options.key_prefix}{nonce}", nonce))
     written = first.written if isinstance(first, CacheTrip) else None
     down = isinstance(written, Refusal) and written.code == "CLUSTERDOWN"
     if isinstance(slots, Refusal) or down:  # whatever else it is, it is no cluster, or none that works
         return [first]
     masters = list(_masters(slots, address.host))
     keys = [_key_within(options.key_prefix, nonce, first, last) for _, first, last in masters]
-    asked = [_seen(_trip(master, login, key, nonce)) for (master, *_), key in zip(masters, keys, strict=True)]
+    asked = [attempt(_trip(master, login, key, nonce)) for (master, *_), key in zip(masters, keys, strict=True)]
     return list(await asyncio.gather(*asked)) or [first]
-
-
-async def _seen(trip: Awaitable[CacheTrip]) -> CacheTrip | ProbeError:
-    try:
-        return await trip
-    except ProbeError as why:
-        return why
 
 
 def _masters(slots: Any, host: str) -> Iterator[tuple[NodeAddress, int, int]]:

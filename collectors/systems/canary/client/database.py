@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from collectors.shared.attempts import attempt
 from collectors.shared.dsn import Parameters, parse_dsn
 from collectors.systems.canary.client.options import DatabaseOptions
 from collectors.systems.canary.model import RowTrip, Unwritten
@@ -100,12 +101,12 @@ async def row_trips(options: DatabaseOptions, name: str, nonce: str) -> list[Row
     try:
         primaries = [connection for connection, standby in connections if not standby]
         found: list[RowTrip | ProbeError] = [
-            await _seen(_written(one, name, nonce, options.timeout)) for one in primaries
+            await attempt(_written(one, name, nonce, options.timeout)) for one in primaries
         ]
         written = any(isinstance(trip, RowTrip) for trip in found)
         for connection, standby in connections:
             if standby and written:
-                found.append(await _seen(_replicated(connection, options, name, nonce)))
+                found.append(await attempt(_replicated(connection, options, name, nonce)))
             elif standby and not primaries:
                 found.append(RowTrip(connection.where, True, None, 0.0))
         return [*found, *(one for one in opened if isinstance(one, ProbeError))]
@@ -141,14 +142,6 @@ async def _like_the_applications(connection: _Writing) -> None:
                 f"{connection.where}: its commits would not wait as others do.",
                 Reason.MISCONFIGURED,
             )
-
-
-async def _seen(trip: Any) -> RowTrip | ProbeError:
-    try:
-        found: RowTrip = await trip
-    except ProbeError as why:
-        return why
-    return found
 
 
 async def _written(connection: _Writing, name: str, nonce: str, timeout: timedelta) -> RowTrip:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from collectors.shared.attempts import attempt
 from collectors.shared.verdicts import verdict
 from collectors.systems.http.client import Answer, ServiceClient, Unanswered, new_trace_id
 from collectors.systems.http.judge.endpoints import endpoint_problems
@@ -38,9 +39,7 @@ async def _asked(api: Endpoints, endpoint: Endpoint, memory: dict[str, Any], now
     content = None if endpoint.body is None else endpoint.body.encode()
     headers = {} if endpoint.body is None else {"Content-Type": "application/json"}
     try:
-        return await client.send(endpoint.method, endpoint.path, now, headers, content)
-    except ProbeError as why:
-        return why
+        return await attempt(client.send(endpoint.method, endpoint.path, now, headers, content))
     finally:
         await client.close()
 
