@@ -16,7 +16,7 @@ from collectors.shared import stores
 from collectors.shared.host_port import HostPort
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
-from collectors.systems.nats.client import Connection, Full, Login, connected
+from collectors.systems.nats.client.connection import Connection, Full, Login, connected
 from collectors.systems.nats.judge.accounts import account_problems, distinct_accounts
 from collectors.systems.nats.judge.clusters import (
     distinct_problems,

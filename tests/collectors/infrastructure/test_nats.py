@@ -21,7 +21,7 @@ from nats.js.api import ConsumerConfig, StorageType, StreamConfig
 
 from collectors.infrastructure.nats import Nats as NatsSection
 from collectors.infrastructure.nats import NatsSettings, NatsTarget
-from collectors.systems.nats.client import Login, connected
+from collectors.systems.nats.client.connection import Login, connected
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
 from exporter.collector import Context

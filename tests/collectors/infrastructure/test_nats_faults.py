@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.infrastructure.nats import Nats as NatsSection
-from collectors.systems.nats.client import Login, connected
+from collectors.systems.nats.client.connection import Login, connected
 from exporter.collector import Context
 from exporter.verdict import ProbeError, Result, Status
 from tests.servers import faults

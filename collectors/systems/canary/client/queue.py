@@ -7,7 +7,7 @@ from typing import Any
 
 from collectors.systems.canary.client.options import QueueOptions
 from collectors.systems.canary.model import STREAM, QueueTrip, Unwritten
-from collectors.systems.nats.client import Connection, Login, connected
+from collectors.systems.nats.client.connection import Connection, Login, connected
 from exporter.verdict import ProbeError, Reason
 from exporter.words import one_line
 

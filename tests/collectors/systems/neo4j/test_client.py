@@ -17,7 +17,7 @@ from collectors.systems.neo4j.client import _library, within
     ("load", "absent"),
     [
         ("collectors.systems.neo4j.client import _library as load", ("numpy", "pandas", "pyarrow")),
-        ("collectors.systems.nats.client import _client as load", ("aiohttp",)),
+        ("collectors.systems.nats.client.connection import _client as load", ("aiohttp",)),
     ],
 )
 def test_what_only_costs_memory_is_not_imported(load: str, absent: tuple[str, ...]) -> None:
