@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import Field
 
 from collectors.shared import stores
+from collectors.shared.attempts import attempt_all
 from collectors.shared.host_port import HostPort
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
 from collectors.systems.nats.client.connection import Connection, Full, Login, connected
+from collectors.systems.nats.client.jetstream import ask_account, ask_consumers
+from collectors.systems.nats.client.monitoring import look, owner
 from collectors.systems.nats.judge.accounts import account_problems, distinct_accounts
 from collectors.systems.nats.judge.clusters import (
     distinct_problems,
@@ -63,17 +65,12 @@ from collectors.systems.nats.judge.streams import (
 from collectors.systems.nats.judge.topology import own_jetstreams, zones_of
 from collectors.systems.nats.model import (
     Account,
-    Consumer,
     Consumers,
-    Gatewayz,
     Jsz,
-    Leafz,
     Monitor,
     NatsLimits,
-    Routez,
     StreamInfo,
     Varz,
-    parsed,
 )
 from collectors.systems.prometheus.check.scrape import judge_scrape
 from collectors.systems.prometheus.client import Prometheus
@@ -83,25 +80,11 @@ from collectors.systems.prometheus.model.scrape import METRIC, Scrape
 from exporter.collector import Collector, Options, SectionSettings, Target, fetched, item
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret
-from exporter.reply import Reply
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, unknown, unobserved
 from exporter.words import counted, one_line
 
 T = TypeVar("T")
 
-#: How long JetStream waits for the leaders of streams before it calls those missing that it has not heard of.
-_PATIENCE = timedelta(seconds=4)
-#: What JetStream answers while it has no leader. Its streams may well be kept in files: nobody can tell.
-_UNAVAILABLE = 10008
-_DEFAULT_ACCOUNT = "$G"  # a server without accounts lists connections without it
-#: What /healthz answers of itself where the server found no time to check anything: what is not ready would follow.
-_UNDECIDED = re.compile(r"failed to be ready for connections after \S+:\s*")
-#: Likewise where it meets what is left of a stream that was deleted just now: no stream's name begins with a dot.
-_DELETED = re.compile(r"JetStream stream '\S+ > \.[^']*' could not be recovered")
-_LOOKS = 3
-_PAUSE = 0.2
-#: Streams whose consumers are asked for at once.
-_AT_ONCE = 8
 _JETSTREAM_RIGHTS = (
     "$JS.API.INFO",
     "$JS.API.STREAM.LIST",
@@ -212,8 +195,8 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
             target.node_timeout,
             target.tls_first,
         )
-        return await self._each(
-            [self.resources.enter_async_context(connected(node.server, login)) for node in target.nodes]
+        return await attempt_all(
+            self.resources.enter_async_context(connected(node.server, login)) for node in target.nodes
         )
 
     @fetched
@@ -225,12 +208,12 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
                 raise connection
             return await connection.ping()
 
-        return await self._each([ping(connection) for connection in await self.connections()])
+        return await attempt_all(map(ping, await self.connections()))
 
     @fetched
     async def monitors(self) -> tuple[Monitor | ProbeError, ...]:
         """What each server's monitoring endpoint answers, or why it does not."""
-        return await self._each([self._monitor(node) for node in self.target.nodes])
+        return await attempt_all(look(self._http(node), core=not node.jetstream) for node in self.target.nodes)
 
     @fetched
     async def accounts(self) -> tuple[Account | ProbeError, ...]:
@@ -241,7 +224,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         numbered = [(number, mon.where if isinstance(mon, Monitor) else "") for number, mon in enumerate(monitors)]
         groups = [[number for number, where in numbered if where not in aside]]
         groups += ([number for number, where in numbered if where in {m.where for m in group}] for group in apart)
-        return distinct_accounts(await self._each(map(self._first_account, groups)))
+        return distinct_accounts(await attempt_all(map(self._first_account, groups)))
 
     async def _first_account(self, numbers: Sequence[int]) -> Account:
         """What JetStream reports on the first of these servers that can be used; raises ProbeError when none can."""
@@ -252,154 +235,34 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         raise next(why for number in numbers if isinstance(why := connections[number], ProbeError))
 
     async def _account(self, number: int) -> Account:
-        """What JetStream reports on the server with this number. Streams are reported by their leaders."""
+        """What JetStream reports on the server with this number."""
         connection = (await self.connections())[number]
         assert isinstance(connection, Connection)
-        info = await connection.request("$JS.API.INFO")
-        if info is None or info.get("error"):
-            return await self._refused(number, connection, info)
-        where = f"$JS.API.STREAM.LIST of NATS {connection.address}"
-        streams: list[StreamInfo] = []
-        missing: set[str] = set()
-        offline: dict[str, str] = {}
-        offset = 0
-        while True:
-            page = await connection.request("$JS.API.STREAM.LIST", {"offset": offset}, patience=_PATIENCE)
-            if page is None or page.get("error"):
-                return await self._refused(number, connection, page)
-            streams += (parsed(where, stream, StreamInfo) for stream in _list(where, page, "streams"))
-            missing.update(map(str, _list(where, page, "missing")))
-            offline |= _reasons(where, page)
-            offset += (limit := _int(where, page, "limit"))  # not by what was found: a page leaves out what is missing
-            if not limit or offset >= _int(where, page, "total"):
-                return Account(number, info, tuple(streams), tuple(sorted(missing - offline.keys())), offline=offline)
+        account = await ask_account(connection, number)
+        if not account.refused:
+            return account
+        node, monitor = self.target.nodes[number], (await self.monitors())[number]
+        name = monitor.name if isinstance(monitor, Monitor) else connection.address
+        of, user = await owner(self._http(node), connection.client_id)
+        who = f"account {of or '(unnamed)'} (user {one_line(user or self.target.username or 'none', 60)})"
+        return replace(account, refused=f"JetStream refuses {who} on NATS server {name}{account.refused}")
 
     @fetched
     async def consumers(self) -> tuple[Consumers | ProbeError, ...]:
         """The consumers of the streams of each of the accounts, or why they are not listed."""
-        return await self._each([self._consumers_of(account) for account in await self.accounts()])
+        return await attempt_all(map(self._consumers_of, await self.accounts()))
 
     async def _consumers_of(self, account: Account | ProbeError) -> Consumers:
         if isinstance(account, ProbeError):
             raise account
         connection = (await self.connections())[account.number]
         assert isinstance(connection, Connection)
-        turns = asyncio.Semaphore(_AT_ONCE)
-
-        async def of(stream: str) -> tuple[list[Consumer], Mapping[str, str | None]]:
-            async with turns:
-                return await self._consumers(connection, stream)
-
-        names = [stream.name for stream in account.streams if stream.state.consumer_count]
-        found = dict(zip(names, await asyncio.gather(*map(of, names)), strict=True))
-        silent = {
-            (stream, name): why for stream, (_, lacking) in found.items() for name, why in sorted(lacking.items())
-        }
-        return Consumers({stream: tuple(known) for stream, (known, _) in found.items()}, silent)
-
-    @staticmethod
-    async def _consumers(connection: Connection, stream: str) -> tuple[list[Consumer], Mapping[str, str | None]]:
-        """The consumers of a stream; and by name those that are not shown, with the reason why one is offline."""
-        subject = f"$JS.API.CONSUMER.LIST.{stream}"
-        where = f"{subject} of NATS {connection.address}"
-        found: list[Consumer] = []
-        missing: dict[str, str | None] = {}
-        offset = 0
-        while True:
-            page = await connection.request(subject, {"offset": offset}, patience=_PATIENCE)
-            if page is None or page.get("error"):
-                raise ProbeError(
-                    f"NATS {connection.address} does not list the consumers of stream {stream}{_why(page)}."
-                )
-            found += (parsed(where, consumer, Consumer) for consumer in _list(where, page, "consumers"))
-            missing |= dict.fromkeys(map(str, _list(where, page, "missing")))
-            missing |= _reasons(where, page)
-            offset += (limit := _int(where, page, "limit"))
-            if not limit or offset >= _int(where, page, "total"):
-                return found, missing
-
-    async def _refused(self, number: int, connection: Connection, answer: dict[str, Any] | None) -> Account:
-        """What JetStream answers instead, and to whom."""
-        monitor = (await self.monitors())[number]
-        name = monitor.name if isinstance(monitor, Monitor) else connection.address
-        error = answer.get("error") if answer else None
-        code = error.get("err_code") if isinstance(error, dict) else None
-        refused = f"JetStream refuses {await self._who(self.target.nodes[number], connection)} on NATS server {name}{_why(answer)}"
-        return Account(number, {}, (), (), f"{refused}.", unavailable=code == _UNAVAILABLE)
-
-    async def _who(self, node: NatsNode, connection: Connection) -> str:
-        """Account and user of a connection, as the server's list of connections names them to its administrator."""
-        user, account = self.target.username, None
-        try:
-            reply = await self._http(node).get("/connz", params={"cid": str(connection.client_id), "auth": "1"})
-            found = reply.json()["connections"][0]
-            user, account = found.get("authorized_user") or user, found.get("account") or _DEFAULT_ACCOUNT
-        except (ProbeError, LookupError, TypeError, AttributeError):
-            pass  # it only names whom the answer is about
-        return f"account {account or '(unnamed)'} (user {one_line(user or 'none', 60)})"
+        return await ask_consumers(connection, account)
 
     def _http(self, node: NatsNode) -> Http:
         http = Http(node.monitoring)
         self.resources.push_async_callback(http.close)
         return http
-
-    async def _monitor(self, node: NatsNode) -> Monitor:
-        http = self._http(node)
-        ill, varz, jsz, routez = await self._each(
-            [
-                self._illness(http),
-                self._document(http, "/varz", Varz),
-                self._document(http, "/jsz", Jsz),
-                self._document(http, "/routez", Routez),
-            ]
-        )
-        if all(isinstance(found, ProbeError) for found in (varz, jsz, routez)):
-            raise varz
-        gatewayz = leafz = None
-        if isinstance(varz, Varz) and varz.gateway.name:
-            (gatewayz,) = await self._each([self._document(http, "/gatewayz", Gatewayz)])
-        if isinstance(varz, Varz) and varz.uplinks:
-            (leafz,) = await self._each([self._document(http, "/leafz", Leafz)])
-        monitor = Monitor(node.monitoring.url, varz, jsz, routez, gatewayz, ill, core=not node.jetstream, leafz=leafz)
-        if len(monitor.server_ids) > 1:
-            raise ProbeError(
-                f"Several NATS servers answer at {node.monitoring.url}: name each server's own address.",
-                Reason.CONTRADICTED,
-            )
-        return monitor
-
-    @staticmethod
-    async def _illness(http: Http) -> str | None:
-        """Why a server calls itself unhealthy, if it does. Raises ProbeError when it does not report it.
-
-        It takes a millisecond for a look at itself. Short of CPU time it finds that over before it has begun, and answers that it
-        is not ready, because of nothing; and while a stream is deleted it takes what is left of it for one that is lost. Then it is
-        asked again.
-        """
-        for _ in range(_LOOKS):
-            ill = _ill(reply := await http.get("/healthz", expect=(200, 500, 503)))
-            if ill is None or not (_UNDECIDED.fullmatch(ill) or _DELETED.search(ill)):
-                return ill
-            await asyncio.sleep(_PAUSE)
-        because = "it is deleting a stream" if _DELETED.search(ill or "") else "the server is short of CPU time"
-        raise ProbeError(f"{reply.where} was answered {_LOOKS} times without a check, as {because}.", Reason.TIMEOUT)
-
-    @staticmethod
-    async def _document(http: Http, path: str, kind: type[T]) -> T:
-        reply = await http.get(path)
-        return parsed(reply.where, reply.json(), kind)
-
-    @staticmethod
-    async def _each(questions: Iterable[Any]) -> tuple[Any, ...]:
-        """All answers, each an exception ProbeError where there is none."""
-
-        async def one(question: Any) -> Any:
-            try:
-                return await question
-            except ProbeError as why:
-                return why
-
-        return tuple(await asyncio.gather(*map(one, questions)))
 
     async def _seen(self) -> tuple[list[Monitor], list[Result]]:
         """The servers that could be checked, and why the others could not."""
@@ -711,43 +574,3 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
             known = await prometheus.query(selector(f"{scrape.prefix}server_id", scrape.selected))
         own = {who(sample): sample.labels.get("value", "") for sample in known}
         return [label for sample in series if (label := own.get(who(sample)) or sample.labels.get("server_id"))]
-
-
-def _ill(healthz: Reply) -> str | None:
-    """Why /healthz is not 200, in its own words: since 2.15 a server that is about to end answers 500."""
-    document = healthz.json()
-    if not isinstance(document, dict):
-        raise ProbeError(f"{healthz.where} was answered in an unexpected format: expected an object.", Reason.MALFORMED)
-    return None if healthz.status == 200 else one_line(document.get("error") or f"/healthz answers {healthz.status}")
-
-
-def _why(answer: dict[str, Any] | None) -> str:
-    """What JetStream says instead of an answer, as the end of a sentence."""
-    if answer is None:
-        return ": nobody answers, as JetStream is not enabled"
-    error = answer.get("error")
-    if not isinstance(error, dict):
-        return f": {one_line(error)}"
-    return f": {one_line(error.get('description', 'no reason given'))} (code {error.get('err_code')})"
-
-
-def _list(where: str, page: dict[str, Any], name: str) -> list[Any]:
-    found = page.get(name) or []
-    if not isinstance(found, list):
-        raise ProbeError(f"{where} was answered in an unexpected format: {name} is no list.", Reason.MALFORMED)
-    return found
-
-
-def _reasons(where: str, page: dict[str, Any]) -> dict[str, str]:
-    """Why streams or consumers are offline, by their names: what a newer release stored, an older one does not understand."""
-    found = page.get("offline") or {}
-    if not isinstance(found, dict):
-        raise ProbeError(f"{where} was answered in an unexpected format: offline is no object.", Reason.MALFORMED)
-    return {str(name): one_line(why).rstrip(".") for name, why in found.items()}
-
-
-def _int(where: str, page: dict[str, Any], name: str) -> int:
-    found = page.get(name, 0)
-    if not isinstance(found, int):
-        raise ProbeError(f"{where} was answered in an unexpected format: {name} is no number.", Reason.MALFORMED)
-    return found
