@@ -384,8 +384,14 @@ class ControlPlane:
         for definition in definitions:
             spec = definition["spec"]
             for version in filter(operator.itemgetter("served"), spec["versions"]):
-                path = f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"
-                self.wait(path, bool, f"{definition['metadata']['name']} to be served")
+                root, plural, what = (
+                    f"/apis/{spec['group']}/{version['name']}",
+                    spec["names"]["plural"],
+                    definition["metadata"]["name"],
+                )
+                self.wait(f"{root}/{plural}", bool, f"{what} to be served")
+                # Discovery comes after, from a controller of its own.
+                self.wait(root, partial(_lists, plural), f"{what} to be discovered")
 
     @contextmanager
     def defining(self, *definitions: Mapping[str, Any]) -> Iterator[None]:
@@ -407,6 +413,10 @@ class ControlPlane:
                     found = self.get(f"/apis/{spec['group']}/{version['name']}{path}")
                     served += [one["name"] for one in found["resources"]] if "resources" in found else [plural]
         return plural not in served
+
+
+def _lists(plural: str, group: Mapping[str, Any]) -> bool:
+    return any(resource["name"] == plural for resource in group["resources"])
 
 
 def node(name: str, *, kwok: bool = True, version: str = VERSION, **labels: str) -> Json:
