@@ -10,6 +10,7 @@ from pydantic import Field
 
 from collectors.shared.attempts import attempt
 from collectors.shared.expressions import Regexes
+from collectors.shared.urls import plain_url
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.prometheus.check.outcomes import see_outcomes
 from collectors.systems.prometheus.client import ManyToMany, Prometheus
@@ -197,8 +198,17 @@ Prometheus: GET /api/v1/query and /api/v1/rules.
         return await worst_of(*map(self._knock, encrypted), self._control_known(encrypted))
 
     async def _knock(self, webhook: Webhook) -> Result:
-        knocks = await knock(webhook, self._api.timeout, self.context.now())
+        knocks = await knock(webhook, await self._version(webhook), self._api.timeout, self.context.now())
         return verdict(knock_problems(knocks), ok(f"{webhook.url} refuses events that Stripe did not sign."))
+
+    async def _version(self, webhook: Webhook) -> str | None:
+        """The version of Stripe's API that the events of a webhook have; None where that is not known."""
+        try:
+            found = await self.endpoints()
+        except ProbeError:  # which is said of the endpoints themselves, and hides no event that is accepted
+            return None
+        ours = (one for one in found if one.address == plain_url(webhook.url) and one.status == "enabled")
+        return next((one.api_version for one in ours), None)
 
     async def _control_known(self, webhooks: Sequence[Webhook]) -> Result:
         if unknown_secret := [webhook.url for webhook in webhooks if webhook.signing_secret is None]:

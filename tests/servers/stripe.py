@@ -19,7 +19,7 @@ import pytest
 
 from tests.servers.certificates import authority
 from tests.servers.process import LOOPBACK
-from tests.servers.web import Handler, served
+from tests.servers.web import JSON, Handler, served
 
 KEY = "rk_live_canary4f19d07b"
 PRODUCT_KEY = "rk_live_canary77ab21"
@@ -35,7 +35,7 @@ def error(code: str | None = None, kind: str = "invalid_request_error", message:
 
 @dataclass
 class StripeServer:
-    """What it answers. `keys` are those that it knows, and whether each is of live mode.
+    """What it answers. `keys` are those that it knows, and whether each is of live mode. `version` is the account's of the API.
 
     `forced` gives a path's answer, `answers` that of a key and a path.
     """
@@ -49,6 +49,7 @@ class StripeServer:
     endpoints: list[dict[str, Any]] = field(default_factory=list)
     undelivered: list[tuple[str, datetime]] = field(default_factory=list)
     page: int = 100
+    version: str = "2024-06-20"
     forced: dict[str, tuple[int, Any]] = field(default_factory=dict)
     answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
     asked: list[tuple[str, str, Query]] = field(default_factory=list)
@@ -161,7 +162,8 @@ class Webhook:
     """The product's webhook: it verifies signatures as Stripe documents them, unless a status is forced.
 
     With `rewrites` it verifies that of the JSON which it has parsed and written again. With `unexpected` it refuses types of
-    events that it does not know, with this text.
+    events that it does not know, with this text; with `version`, as Stripe's libraries do, events of another version of the API.
+    What is before it answers `everywhere` to everything.
     """
 
     url: str
@@ -172,10 +174,16 @@ class Webhook:
     secrets: tuple[str, ...] = (SIGNING_SECRET,)
     rewrites: bool = False
     unexpected: bytes = b""
+    version: str = ""
+    everywhere: int | None = None
     asked: list[str] = field(default_factory=list)
 
-    def answer(self, method: str, signature: str, body: bytes) -> tuple[int, bytes]:
+    def answer(self, method: str, path: str, signature: str, body: bytes) -> tuple[int, bytes]:
         """Return status and text."""
+        if self.everywhere is not None:
+            return self.everywhere, b"Forbidden"
+        if path != "/stripe":
+            return 404, b"Not found"
         status = self.verified(method, signature, body)
         return (400, self.unexpected) if status == 200 and self.unexpected else (status, b"{}")
 
@@ -189,6 +197,8 @@ class Webhook:
         signed = f"{stamp}.".encode() + (msgspec.json.encode(msgspec.json.decode(body)) if self.rewrites else body)
         right = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in self.secrets]
         genuine = parts.get("v1", "") in right
+        if self.version and msgspec.json.decode(body).get("api_version") != self.version:
+            return self.refusal
         return 200 if genuine and abs(time.time() - int(stamp)) <= self.max_age else self.refusal
 
 
@@ -201,7 +211,8 @@ def stripe_server() -> Iterator[StripeServer]:
             asked = urlsplit(self.path)
             key = self.headers.get("Authorization", "").removeprefix("Bearer ")
             status, document = state.answer(self.command, asked.path, parse_qs(asked.query), key)
-            self.reply(status, document if isinstance(document, bytes) else msgspec.json.encode(document))
+            body = document if isinstance(document, bytes) else msgspec.json.encode(document)
+            self.reply(status, body, {**JSON, **({"Stripe-Version": state.version} if state.version else {})})
 
     with served(Asked) as url:
         state = StripeServer(url)
@@ -215,7 +226,7 @@ def webhook(tmp_path: Path) -> Iterator[Webhook]:
     class Asked(Handler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            self.reply(*state.answer(self.command, self.headers.get("Stripe-Signature", ""), body))
+            self.reply(*state.answer(self.command, self.path, self.headers.get("Stripe-Signature", ""), body))
 
     certificate, key = authority().issue(LOOPBACK).write(tmp_path, "webhook")
     ca_file = tmp_path / "ca.pem"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 from pydantic import Field, SecretStr
 
 from collectors.shared.attempts import attempt_all
@@ -48,16 +49,7 @@ T = TypeVar("T")
 _PAGES = 10
 _EVENT_TYPES = 20  # at most, that Stripe filters by
 _WRONG = "sk_live_checklistexporterthisisnokey"
-# With line breaks, as Stripe sends events: what verifies the signature of parsed and rewritten JSON has to refuse it.
-_PROBE = b"""{
-  "id": "evt_checklist_exporter",
-  "object": "event",
-  "type": "checklist_exporter.probe",
-  "data": {
-    "object": {
-    }
-  }
-}"""
+_ABSENT = "-checklist-exporter-no-such-path"
 
 
 class StripeApi(HttpSettings):
@@ -125,7 +117,10 @@ async def _ask_with(api: StripeApi, key: ProductKey) -> KeyAnswer:
 
 
 async def endpoints(api: StripeApi) -> list[Endpoint]:
-    """All webhook endpoints of the account. Raises ProbeError where they cannot be read whole."""
+    """All webhook endpoints of the account. Raises ProbeError where they cannot be read whole.
+
+    One without a version of the API has that of the account, which Stripe answers with.
+    """
     found: list[Endpoint] = []
     async with _http(api) as http:
         for _ in range(_PAGES):
@@ -133,7 +128,8 @@ async def endpoints(api: StripeApi) -> list[Endpoint]:
             reply = await _read(http, "/v1/webhook_endpoints", {"limit": "100"} | after)
             page = decode(reply, _Endpoints)
             _advance(reply, [one.id for one in page.data], [one.id for one in found], more=page.has_more)
-            found += page.data
+            version = reply.headers.get("stripe-version")
+            found += (replace(one, api_version=one.api_version or version) for one in page.data)
             if not page.has_more:
                 return found
     raise ProbeError(f"{reply.where} has more than {_PAGES} pages, which were not all read.", Reason.LIMIT)
@@ -159,12 +155,19 @@ async def undelivered(api: StripeApi, types: Sequence[str], limits: WebhookLimit
     return [Undelivered(name, tuple(created)) for name, created in found.items()]
 
 
-async def knock(webhook: Webhook, timeout: timedelta, now: datetime) -> list[Knock]:
+async def knock(webhook: Webhook, version: str | None, timeout: timedelta, now: datetime) -> list[Knock]:
     """What a webhook answers to events that Stripe did not sign, and to one that is signed as by Stripe if the secret is known.
 
-    Raises ProbeError when it does not answer.
+    `version` is the version of the API that its events have: Stripe's own libraries refuse events of another. Where it answers
+    401 or 403 to everything, a path beside it that does not exist is tried, too. Raises ProbeError when it does not answer.
     """
-    unsigned = dict[str, str]()
+    unsigned, event = dict[str, str](), _event(version, now)
+
+    def _signature(at: datetime, secret: SecretStr) -> dict[str, str]:
+        stamp = int(at.timestamp())
+        signed = hmac.new(secret.get_secret_value().encode(), b"%d." % stamp + event, hashlib.sha256).hexdigest()
+        return {"Stripe-Signature": f"t={stamp},v1={signed}"}
+
     tried = [
         ("an unsigned event", unsigned, False),
         ("an event with a wrong signature", _signature(now, SecretStr("whsec_checklistexporterwrong")), False),
@@ -179,20 +182,38 @@ async def knock(webhook: Webhook, timeout: timedelta, now: datetime) -> list[Kno
     found = []
     async with Http(HttpSettings(url=webhook.url, tls=webhook.tls, timeout=timeout)) as http:
         for what, headers, signed in tried:
-            reply = await http.request(
-                "POST",
-                headers={"Content-Type": "application/json", **headers},
-                content=_PROBE,
-                expect=None,
-            )
-            found.append(Knock(reply.where, what, reply.status, signed, reply.body))
+            reply = await _posted(http, event, headers)
+            found.append(Knock(reply.where, what, reply.status, signed, reply.body, version))
+    if {one.status for one in found} in ({401}, {403}):
+        beside = webhook.url.rstrip("/") + _ABSENT
+        async with Http(HttpSettings(url=beside, tls=webhook.tls, timeout=timeout)) as http:
+            reply = await _posted(http, event, unsigned)
+        found.append(Knock(reply.where, "an event to a path that does not exist", reply.status, absent=True))
     return found
 
 
-def _signature(at: datetime, secret: SecretStr) -> dict[str, str]:
-    stamp = int(at.timestamp())
-    signed = hmac.new(secret.get_secret_value().encode(), b"%d." % stamp + _PROBE, hashlib.sha256).hexdigest()
-    return {"Stripe-Signature": f"t={stamp},v1={signed}"}
+async def _posted(http: Http, event: bytes, headers: Mapping[str, str]) -> Reply:
+    kind = {"Content-Type": "application/json; charset=utf-8"}
+    return await http.request("POST", headers={**kind, **headers}, content=event, expect=None)
+
+
+def _event(version: str | None, now: datetime) -> bytes:
+    """An event of a type that no product knows, with all that Stripe's libraries demand of one.
+
+    It has line breaks, as Stripe sends events: what verifies the signature of parsed and rewritten JSON has to refuse it.
+    """
+    event = {
+        "id": "evt_checklist_exporter",
+        "object": "event",
+        "api_version": version,
+        "created": int(now.timestamp()),
+        "data": {"object": {"id": "checklist_exporter", "object": "checklist_exporter.probe"}},
+        "livemode": True,
+        "pending_webhooks": 1,
+        "request": {"id": None, "idempotency_key": None},
+        "type": "checklist_exporter.probe",
+    }
+    return msgspec.json.format(msgspec.json.encode(event), indent=2)
 
 
 async def _read(http: Http, path: str, query: Mapping[str, str] | None = None) -> Reply:

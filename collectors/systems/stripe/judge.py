@@ -227,6 +227,15 @@ def delivery_problems(
 def knock_problems(knocks: Iterable[Knock]) -> Iterator[Result]:
     """Whether a webhook takes events that Stripe did not sign, and refuses the one that is signed."""
     knocks = list(knocks)
+    for beside in knocks:
+        if beside.absent and beside.status in (401, 403):
+            yield unknown(
+                f"{beside.where} answered {beside.status} to {beside.what}, and to all else: something before the webhook refuses "
+                "the exporter, so whether the webhook verifies signatures was not observed.",
+                reason=Reason.DENIED,
+            )
+            return
+    knocks = [knock for knock in knocks if not knock.absent]
     refusals = {knock.body for knock in knocks if not knock.signed}
     for knock in sorted(knocks, key=lambda knock: not 200 <= knock.status < 300 or knock.signed):
         answered = f"{knock.where} answered {knock.status} to {knock.what}"
@@ -243,6 +252,11 @@ def knock_problems(knocks: Iterable[Knock]) -> Iterator[Result]:
             yield unknown(
                 f"{answered}, and otherwise than to events with a wrong signature: it may refuse types of events that it does not "
                 "expect, instead of ignoring them.",
+                reason=Reason.REFUSED,
+            )
+        elif knock.signed and knock.status in _UNEXPECTED and knock.version is None:
+            yield unknown(
+                f"{answered}: the version of Stripe's API that its events have was not read, and it may refuse any other.",
                 reason=Reason.REFUSED,
             )
         elif knock.signed:

@@ -192,7 +192,10 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """A webhook endpoint; `application` is set where it receives events of connected accounts."""
+    """A webhook endpoint; `application` is set where it receives events of connected accounts.
+
+    Its events are of `api_version`, None where that is not known.
+    """
 
     id: str
     url: str
@@ -201,6 +204,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     enabled_events: list[str]
     created: UnixTime = 0
     application: str | None = None
+    api_version: str | None = None
 
     @property
     def address(self) -> str:
@@ -220,7 +224,8 @@ class Undelivered:
 class Knock:
     """What a webhook answered to an event that is unsigned, signed wrongly, or (`signed`) rightly.
 
-    `body` is compared, and never shown.
+    `body` is compared, and never shown. The event had this `version` of the API, None where none is known. One that is `absent`
+    was sent beside the webhook, where nothing should be.
     """
 
     where: str
@@ -228,3 +233,5 @@ class Knock:
     status: int
     signed: bool = False
     body: bytes = b""
+    version: str | None = None
+    absent: bool = False

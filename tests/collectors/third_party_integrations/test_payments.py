@@ -340,6 +340,46 @@ async def test_only_what_stripe_signed_is_accepted(
     assert (result.status, "answered 400 to a signed event" in result.summary) == (FAILED, True)
 
 
+async def test_events_are_of_the_version_that_stripe_sends(
+    evidence: Folder, stripe_server: StripeServer, webhook: Webhook
+) -> None:
+    """Stripe's libraries for Go and .NET refuse an event of another version of the API as they refuse a wrong signature."""
+    settings = {"tls": {"ca_file": webhook.ca_file}, "signing_secret": SIGNING_SECRET}
+    asked = partial(seen, evidence, "webhooks_configured", stripe_server, allow_intrusive=True)
+    evidence.clock.at = utc_now()
+    stripe_server.version, webhook.version = "2023-10-16", "2024-09-30.acacia"
+    stripe_server.endpoints = [endpoint(webhook.url, *EVENTS, api_version=webhook.version)]
+    result = await asked(**wanted(webhook.url, **settings))
+    assert (result.status, "refuses events" in result.summary) == (OK, True), result.summary
+    stripe_server.endpoints = [endpoint(webhook.url, *EVENTS)]  # it receives those of the account's version
+    result = await asked(**wanted(webhook.url, **settings))
+    assert (result.status, "answered 400 to a signed event" in result.summary) == (FAILED, True), result.summary
+    webhook.version = stripe_server.version
+    assert (await asked(**wanted(webhook.url, **settings))).status is OK
+    stripe_server.version = ""
+    result = await asked(**wanted(webhook.url, **settings))
+    assert (result.status, "version of Stripe's API" in result.summary) == (UNKNOWN, True), result.summary
+    stripe_server.denied = {(KEY, "/v1/webhook_endpoints")}
+    assert (await asked(**wanted(webhook.url, **settings))).status is UNKNOWN
+    webhook.version, webhook.always = "", 200  # that endpoints may not be read hides nothing
+    result = await asked(**wanted(webhook.url, **settings))
+    assert (result.status, "answered 200 to an unsigned event" in result.summary) == (FAILED, True), result.summary
+
+
+@pytest.mark.parametrize("secret", [SIGNING_SECRET, None])
+async def test_what_lets_stripe_alone_in_shows_no_signature(
+    evidence: Folder, stripe_server: StripeServer, webhook: Webhook, secret: str | None
+) -> None:
+    """Firewalls allow the addresses of Stripe's webhooks: the exporter is refused at every path."""
+    stripe_server.endpoints = [endpoint(webhook.url, *EVENTS)]
+    settings = {"tls": {"ca_file": webhook.ca_file}, "signing_secret": secret}
+    evidence.clock.at = utc_now()
+    webhook.everywhere = 403
+    asked = wanted(webhook.url, **settings)
+    result = await seen(evidence, "webhooks_configured", stripe_server, **asked, allow_intrusive=True)
+    assert (result.status, "something before the webhook" in result.summary) == (UNKNOWN, True), result.summary
+
+
 # Tests of flows
 
 
