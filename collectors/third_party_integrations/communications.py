@@ -130,8 +130,8 @@ Templates: a key that may read them.
         """A trial account reaches its owner's phone only; a number without approval sends what no carrier delivers.
 
         The Twilio account has to be active and a full one, each of `twilio.sms_numbers` its own and able to send text messages.
-        Of the messages since yesterday, at most `twilio.max_undelivered_ratio` may have been lost, and the balance has to be at
-        least `twilio.min_balance`, where that is given.
+        Of the messages since yesterday, of each of these numbers and of all, at most `twilio.max_undelivered_ratio` may have been
+        lost, and the balance has to be at least `twilio.min_balance`, where that is given.
 
         To fix it: upgrade the account, buy the number, or register it with the carriers.
         """
@@ -148,7 +148,7 @@ Templates: a key that may read them.
             f"{messages.lost} of {counted(messages.final, 'message')} since yesterday were lost.",
         )
         problems = [*account_problems(account, messages), *sms_problems(numbers, balance, settings)]
-        return verdict([*problems, *message_problems(messages, settings)], good)
+        return verdict([*problems, *message_problems(messages, settings.sms_numbers, settings)], good)
 
     @item(
         "Voice service integration is tested",

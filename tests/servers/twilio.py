@@ -24,14 +24,17 @@ def error(code: int, status: int = 401) -> tuple[int, dict[str, Any]]:
 
 @dataclass
 class TwilioServer:
-    """What it answers. `forced` gives a resource's status and document; `asked` are the requests in their order."""
+    """What it answers. `forced` gives a resource's status and document; `asked` are the requests in their order.
+
+    `messages` are of a direction, a status and, if known, a number that sent them.
+    """
 
     url: str
     status: str = "active"
     type: str = "Full"
     balance: str = "120.50"
     numbers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    messages: list[tuple[str, str]] = field(default_factory=list)
+    messages: list[tuple[str, ...]] = field(default_factory=list)
     calls: list[dict[str, str]] = field(default_factory=list)
     forced: dict[str, tuple[int, Any]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, list[str]]]] = field(default_factory=list)
@@ -81,8 +84,15 @@ class TwilioServer:
     def list_messages(self, _query: dict[str, list[str]]) -> dict[str, Any]:
         """Return the messages."""
         found = [
-            {"account_sid": ACCOUNT, "direction": direction, "status": status, "to": "+4915000000001", "body": "Hello"}
-            for direction, status in self.messages
+            {
+                "account_sid": ACCOUNT,
+                "direction": direction,
+                "status": status,
+                "from": sender[0] if sender else None,
+                "to": "+4915000000001",
+                "body": "Hello",
+            }
+            for direction, status, *sender in self.messages
         ]
         return self._page("messages", found)
 

@@ -75,6 +75,7 @@ class _Numbers(msgspec.Struct):
 class _Message(msgspec.Struct):
     direction: str
     status: str
+    sender: str | None = msgspec.field(name="from", default=None)
 
 
 class _Messages(msgspec.Struct):
@@ -140,7 +141,7 @@ class TwilioApi:
         if reply.status != 200:
             return _refusal(reply)
         messages = decode(reply, _Messages).messages
-        return outcomes_of([one.status for one in messages if one.direction.startswith("outbound")])
+        return outcomes_of((one.sender, one.status) for one in messages if one.direction.startswith("outbound"))
 
     async def talked(self, number: str, since: datetime) -> bool:
         """Whether a call from or to the number was answered and completed since then."""

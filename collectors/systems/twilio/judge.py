@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -62,14 +62,16 @@ def sms_problems(
         )
 
 
-def message_problems(outcomes: Outcomes, limits: TwilioLimits) -> Iterator[Result]:
-    """Whether messages were lost, as those of a number are that carriers do not accept."""
-    if outcomes.final >= limits.min_messages and outcomes.lost > limits.max_undelivered_ratio * outcomes.final:
-        yield failed(
-            f"{outcomes.lost} of {counted(outcomes.final, 'message')} since yesterday failed or remained undelivered "
-            f"(at most {limits.max_undelivered_ratio:.0%} allowed).",
-            reason=Reason.LIMIT,
-        )
+def message_problems(outcomes: Outcomes, numbers: Iterable[str], limits: TwilioLimits) -> Iterator[Result]:
+    """Whether messages were lost: of all, or of one of the `numbers`, as those are that carriers do not accept."""
+    of_each = [(f" from {number}", outcomes.by_number[number]) for number in numbers if number in outcomes.by_number]
+    for whose, sent in [*of_each, ("", outcomes)]:
+        if sent.final >= limits.min_messages and sent.lost > limits.max_undelivered_ratio * sent.final:
+            yield failed(
+                f"{sent.lost} of {counted(sent.final, 'message')}{whose} since yesterday failed or remained undelivered "
+                f"(at most {limits.max_undelivered_ratio:.0%} allowed).",
+                reason=Reason.LIMIT,
+            )
 
 
 def voice_problems(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from pydantic import Field
@@ -80,11 +80,12 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """How many outgoing messages were delivered, were lost, or have no outcome yet."""
+    """How many outgoing messages were delivered, were lost, or have no outcome yet; the same for each number `by_number`."""
 
     delivered: int = 0
     lost: int = 0
     open: int = 0
+    by_number: Mapping[str, Outcomes] = field(default_factory=dict)
 
     @property
     def final(self) -> int:
@@ -92,8 +93,19 @@ class Outcomes:
         return self.delivered + self.lost
 
 
-def outcomes_of(statuses: Collection[str]) -> Outcomes:
-    """The outcomes of outgoing messages. `sent` is none: the carrier took the message, and nobody knows of the phone."""
+def outcomes_of(messages: Iterable[tuple[str | None, str]]) -> Outcomes:
+    """The outcomes of outgoing messages, of each the number (None where it is not known) and the status.
+
+    `sent` is no outcome: the carrier took the message, and nobody knows of the phone.
+    """
+    by_number: dict[str | None, list[str]] = {}
+    for number, status in messages:
+        by_number.setdefault(number, []).append(status)
+    every = _counted([status for statuses in by_number.values() for status in statuses])
+    return replace(every, by_number={number: _counted(found) for number, found in by_number.items() if number})
+
+
+def _counted(statuses: Sequence[str]) -> Outcomes:
     delivered = sum(status in _DELIVERED for status in statuses)
     lost = sum(status in _LOST for status in statuses)
     return Outcomes(delivered, lost, len(statuses) - delivered - lost)

@@ -360,6 +360,16 @@ async def test_messages_that_do_not_leave(
     assert (result.status, summary in result.summary) == (FAILED, True), result.summary
 
 
+async def test_one_number_that_carriers_refuse_is_not_hidden_by_others(evidence: Folder, twilio: TwilioServer) -> None:
+    ours = ("outbound-api", "undelivered", NUMBER)
+    others = [("outbound-api", "delivered", f"whatsapp:{NUMBER}"), ("outbound-api", "delivered", "+15005550009")]
+    twilio.messages = [ours] * 5 + others * 40
+    result = await seen(evidence, "sms_configured", **account(twilio))
+    assert (result.status, f"5 of 5 messages from {NUMBER} since" in result.summary) == (FAILED, True), result.summary
+    twilio.messages = [(*ours[:2], "+15005550009")] * 5 + [("outbound-api", "delivered", NUMBER)] * 40
+    assert (await seen(evidence, "sms_configured", **account(twilio))).status is OK  # another product's number
+
+
 @pytest.mark.verifies("communications.sms_configured", "unknown")
 @pytest.mark.parametrize(
     ("forced", "summary"),
