@@ -40,6 +40,9 @@ SERVICES = {
     "in_the_clear": "-o smtpd_tls_auth_only=no",
     "without_login": "-o smtpd_sasl_auth_enable=no",
     "self_signed": "-o smtpd_tls_cert_file={0}/self.pem -o smtpd_tls_key_file={0}/self.key",
+    "refuses_names": "-o smtpd_helo_restrictions=reject",
+    "few_errors": "-o smtpd_hard_error_limit=1",
+    "expiring": "-o smtpd_tls_cert_file={0}/soon.pem -o smtpd_tls_key_file={0}/soon.key",
     "expired": "-o smtpd_tls_cert_file={0}/old.pem -o smtpd_tls_key_file={0}/old.key",
 }
 _OTHERS = """\
@@ -118,6 +121,7 @@ class Postfix(Server):
         authority().issue(LOOPBACK).write(self._config, "mail")
         Issued.root(LOOPBACK).write(self._config, "self")
         authority().issue(LOOPBACK, days=-1, age=3).write(self._config, "old")
+        authority().issue(LOOPBACK, days=3).write(self._config, "soon")
         (self._config / "sasl/smtpd.conf").write_text(
             f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: plain login\nsasldb_path: {self._config}/users\n"
         )

@@ -1,7 +1,7 @@
 """A small Twilio: an account, numbers, messages and calls as a test says, shaped as its OpenAPI document describes."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -34,7 +34,7 @@ class TwilioServer:
     type: str = "Full"
     balance: str = "120.50"
     numbers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    messages: list[tuple[str, ...]] = field(default_factory=list)
+    messages: Sequence[tuple[str, ...]] = field(default_factory=list)
     calls: list[dict[str, str]] = field(default_factory=list)
     forced: dict[str, tuple[int, Any]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, list[str]]]] = field(default_factory=list)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.mail_domain.client.lookups import Lookups
-from collectors.systems.mail_domain.client.spf import evaluate
+from collectors.systems.mail_domain.client.spf import allows_nobody, evaluate
 from collectors.systems.mail_domain.judge import bounce_problems, dkim_problems, dmarc_problems, spf_problems
 from collectors.systems.mail_domain.model import STRANGERS, DmarcRecord, MailDomain, dkim_of, dmarc_of
 from exporter.verdict import Result, ok
@@ -31,7 +31,8 @@ async def _spf(lookups: Lookups, domain: MailDomain) -> Result:
         f"The SPF record of {name} {allowed}.",
         spf_lookups=max(outcome.lookups for outcome in (*strangers, *own)),
     )
-    return verdict(spf_problems(name, strangers, own), good)
+    nobody = not own and await allows_nobody(lookups, name)
+    return verdict(spf_problems(name, strangers, own, nobody=nobody), good)
 
 
 async def _dkim(lookups: Lookups, domain: MailDomain) -> Result:
@@ -51,9 +52,15 @@ async def _dmarc(lookups: Lookups, domain: MailDomain) -> Result:
 
 async def _bounces(lookups: Lookups, domain: MailDomain) -> Result:
     name = domain.return_path or domain.name
-    hosts = await lookups.exchangers(name)
-    hosts = hosts or await lookups.addresses(name, version=4) or await lookups.addresses(name, version=6)
-    return verdict(bounce_problems(name, hosts), ok(f"{name} takes bounces."))
+    exchangers = await lookups.exchangers(name)
+    reached = [
+        address
+        for host in exchangers or [name]
+        if host
+        for version in (4, 6)
+        for address in await lookups.addresses(host, version=version)
+    ]
+    return verdict(bounce_problems(name, exchangers, reached), ok(f"{name} takes bounces."))
 
 
 async def _policy(lookups: Lookups, domain: str) -> DmarcRecord | None:

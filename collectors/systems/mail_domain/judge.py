@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_address
 
 from collectors.systems.mail_domain.model import DkimRecord, DmarcRecord, SpfAnswer, SpfOutcome
 from exporter.verdict import Reason, Result, failed, warning
+from exporter.words import listed
 
 __all__ = ["bounce_problems", "dkim_problems", "dmarc_problems", "spf_problems"]
 
 _FEWEST_BITS, _FEW_BITS = 1024, 2048
 
 
-def spf_problems(domain: str, strangers: Iterable[SpfOutcome], own: Iterable[SpfOutcome]) -> Iterator[Result]:
-    """Why the policy of a domain does not tell its own servers from others. `strangers` send for nobody, `own` for the product."""
+def spf_problems(
+    domain: str, strangers: Iterable[SpfOutcome], own: Iterable[SpfOutcome], *, nobody: bool
+) -> Iterator[Result]:
+    """Why the policy of a domain does not tell its own servers from others. `strangers` send for nobody, `own` for the product.
+
+    `nobody` is whether the policy has nothing by which anyone could pass.
+    """
     strangers = list(strangers)
     everyone = any(
         all(outcome.answer is SpfAnswer.PASS for outcome in strangers if (":" in outcome.address) is version_6)
@@ -35,6 +42,8 @@ def spf_problems(domain: str, strangers: Iterable[SpfOutcome], own: Iterable[Spf
                 yield warning(
                     f"The SPF record of {domain} does not say what becomes of others (end it with -all or ~all)."
                 )
+    if nobody and any(outcome.answer in (SpfAnswer.FAIL, SpfAnswer.SOFTFAIL) for outcome in strangers):
+        yield failed(f"The SPF record of {domain} allows nobody to send in its name.", reason=Reason.MISCONFIGURED)
     for outcome in own:
         if outcome.answer not in (SpfAnswer.PASS, SpfAnswer.NONE, SpfAnswer.PERMERROR):
             yield failed(
@@ -76,11 +85,21 @@ def dmarc_problems(domain: str, record: DmarcRecord | None) -> Iterator[Result]:
         )
 
 
-def bounce_problems(domain: str, hosts: Sequence[str]) -> Iterator[Result]:
-    """Why receivers reject messages from a domain that none could be sent to. `hosts` take its mail; a null MX has no name."""
-    if not any(hosts):
-        has = "a null MX record" if hosts else "neither an MX record nor an address"
-        yield failed(
-            f"Domain {domain} has {has}: receivers reject messages whose bounces cannot be delivered.",
-            reason=Reason.MISSING,
-        )
+def bounce_problems(domain: str, exchangers: Sequence[str], addresses: Sequence[str]) -> Iterator[Result]:
+    """Why receivers reject messages from a domain that none could be sent to.
+
+    `exchangers` are the names in its MX records, of which a null MX has an empty one; `addresses` are theirs, or the domain's own
+    where it has no such record.
+    """
+    if exchangers and not any(exchangers):
+        has = "a null MX record"
+    elif not addresses:
+        has = "MX records whose hosts have no address" if exchangers else "neither an MX record nor an address"
+    elif all(ip_address(address).is_loopback or ip_address(address).is_unspecified for address in addresses):
+        has = f"mail servers at {listed(sorted(set(addresses)))} alone"
+    else:
+        return
+    yield failed(
+        f"Domain {domain} has {has}: receivers reject messages whose bounces cannot be delivered.",
+        reason=Reason.MISSING,
+    )

@@ -102,12 +102,17 @@ def address_and_port(server: str) -> tuple[str, int]:
     return str(ip_address(address)), int(port)
 
 
-def tags_of(record: str) -> dict[str, str] | None:
-    """The tags of a record such as `v=DKIM1; p=…`, their names in small letters; None where it has another form, or one twice."""
+def tags_of(record: str, *, lenient: bool = False) -> dict[str, str] | None:
+    """The tags of a record such as `v=DKIM1; p=…`, their names in small letters; None where it has another form, or one twice.
+
+    A `lenient` reading leaves out what is no tag, as receivers do in policies of DMARC (RFC 7489, 6.3).
+    """
     tags: dict[str, str] = {}
     for part in record.strip().rstrip(";").split(";"):
         name, equals, value = part.partition("=")
         name = name.strip().lower()
+        if lenient and not (equals and name):
+            continue
         if not equals or not name or name in tags:
             return None
         tags[name] = value.strip()
@@ -220,7 +225,7 @@ def dmarc_of(name: str, texts: Sequence[str], *, inherited: bool) -> DmarcRecord
         return None
     if len(found) > 1:
         return DmarcRecord(name, f"has {len(found)} DMARC records, so receivers use none")
-    tags = tags_of(found[0])
+    tags = tags_of(found[0], lenient=True)
     if tags is None:
         return DmarcRecord(name, "has a DMARC record that is not valid")
     policy = (tags.get("sp") if inherited else None) or tags.get("p", "")

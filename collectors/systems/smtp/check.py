@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from collectors.shared.addresses import resolve
+from collectors.shared.certificate_expiry import expiry_problems
 from collectors.shared.verdicts import verdict
 from collectors.systems.smtp.client import Conversation, SmtpServer
 from collectors.systems.smtp.judge import nobody_problems, session_problems
@@ -51,6 +52,8 @@ async def _problems(
     if not sessions:
         raise min(errors.values(), key=lambda error: isinstance(error, Unreachable))
     problems = [problem for session in sessions.values() for problem in session_problems(session)]
+    for session in sessions.values():
+        problems += expiry_problems(session.where, session.expiry, server.certificate_warn, now)
     for address, error in errors.items():
         if not isinstance(error, Unreachable):
             problems.append(unobserved(error))

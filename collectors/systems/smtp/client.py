@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -27,9 +27,10 @@ from exporter.words import os_reason
 __all__ = ["Conversation", "Security", "SmtpServer"]
 
 _BLOCKED = re.compile(
-    rb"client host|blocked using|block ?list|black ?list|banned|(?:ip|network) address|reputation", re.IGNORECASE
+    rb"client host|blocked using|block ?list|black ?list|banned|(?:ip|network) address|reputation|helo (?:command|name)",
+    re.IGNORECASE,
 )
-"""How servers say that they refuse the address of their client: by the same codes as a sender or recipient."""
+"""How servers say that they refuse the address of their client, or its name: by the same codes as a sender or recipient."""
 _NOBODY = "checklist-exporter-nobody"
 """A user that no server has: wrong passwords of one that it has may lock that out."""
 _ADDRESS = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}$"
@@ -63,6 +64,9 @@ class SmtpServer(Options):
         "checklist-exporter.invalid", pattern=r"^[A-Za-z0-9.-]{1,253}$", description="Name given in EHLO."
     )
     tls: Trust = Field(Trust(), description="TLS: trusted authorities and client certificate.")
+    certificate_warn: Duration = Field(
+        timedelta(days=14), description="Time before the certificate's expiry from which to warn."
+    )
     timeout: Duration = Field(timedelta(seconds=20), gt=timedelta(0), description="Timeout of the entire session.")
 
     @field_validator("security", mode="before")
@@ -134,11 +138,9 @@ class Conversation:
         return self._held(self._try_nobody)
 
     def _held(self, talk: Callable[[_Client, ssl.SSLContext], Session]) -> Session:
-        server = self._server
-        context = server.tls.context
-        self._smtp = _Client(server, context, server.timeout.total_seconds())
+        context = self._server.tls.context
         try:
-            return talk(self._smtp, context)
+            return talk(self._client(context), context)
         except ssl.SSLCertVerificationError as error:
             why = (error.verify_message or "it cannot be verified").rstrip(".")
             return Session(self._where, Answer(Step.STARTTLS, 220), untrusted=why)
@@ -157,11 +159,21 @@ class Conversation:
                 f"{self._where} did not answer {self._step} as a mail server does.", Reason.MALFORMED
             ) from None
         except OSError as error:
-            if self._smtp.sock is None:
+            if self._smtp is None or self._smtp.sock is None:
                 raise Unreachable(f"{self._where} cannot be reached: {os_reason(error)}.", Reason.UNREACHABLE) from None
             raise self._broken_off() from None
         finally:
+            if self._smtp is not None:
+                self._smtp.close()
+
+    def _client(self, context: ssl.SSLContext) -> _Client:
+        """A client that is not connected yet, in place of the one before it. Raises TimeoutError once that was aborted."""
+        if self._smtp is not None:
             self._smtp.close()
+            if self._smtp.ended:
+                raise TimeoutError
+        self._smtp = _Client(self._server, context, self._server.timeout.total_seconds())
+        return self._smtp
 
     def _broken_off(self) -> ProbeError:
         return Unanswered(f"{self._where} ended the connection instead of answering {self._step}.", Reason.REFUSED)
@@ -175,7 +187,11 @@ class Conversation:
         anonymous = None
         if server.username is not None:
             anonymous = self._envelope(smtp)
-            smtp.rset()
+            if not _goes_on(smtp):
+                smtp = self._client(context)
+                session = self._encrypted(smtp, context)
+                if not session.encrypted or not session.last.accepted:
+                    return session
             last = self._login(smtp, session.mechanisms, server.username, server.password)
         last = self._envelope(smtp) if last.accepted else last
         with suppress(smtplib.SMTPException, OSError):
@@ -212,7 +228,7 @@ class Conversation:
                 return Session(where, _answer(Step.STARTTLS, code))
             hello = self._hello(smtp)
         found = frozenset[str]() if not hello.accepted else _mechanisms(smtp)
-        return Session(where, hello, clear, found, encrypted=True)
+        return Session(where, hello, clear, found, encrypted=True, expiry=_expiry(smtp))
 
     def _hello(self, smtp: _Client) -> Answer:
         self._step = Step.HELLO
@@ -248,6 +264,20 @@ def _answer(step: Step, code: int, text: bytes = b"") -> Answer:
     if code < 0:
         raise smtplib.SMTPException
     return Answer(step, code, blocked=_BLOCKED.search(text) is not None)
+
+
+def _goes_on(smtp: _Client) -> bool:
+    """Whether the session goes on after a refusal: servers end it after few of them, some after the first."""
+    try:
+        return 200 <= smtp.rset()[0] < 300
+    except smtplib.SMTPServerDisconnected:
+        return False
+
+
+def _expiry(smtp: _Client) -> datetime | None:
+    """When the certificate of the server expires; None where it is not verified, as Python does not read it then."""
+    ends = (smtp.sock.getpeercert() or {}).get("notAfter") if isinstance(smtp.sock, ssl.SSLSocket) else None
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC) if isinstance(ends, str) else None
 
 
 def _mechanisms(smtp: _Client) -> frozenset[str]:

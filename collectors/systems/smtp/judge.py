@@ -62,7 +62,8 @@ def _refused(session: Session) -> Result:
         return unknown(f"{answered}, so it was not observed whether it accepts mail.", reason=Reason.REFUSED)
     if session.last.blocked:
         return unknown(
-            f"{answered}: it refuses the exporter's address, so it was not observed whether it accepts the product's mail.",
+            f"{answered}: it refuses the exporter's address or name (hello), so it was not observed whether it accepts mail of the "
+            "product.",
             reason=Reason.DENIED,
         )
     match step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 __all__ = ["Answer", "Session", "Step"]
@@ -21,7 +22,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The code of the last answer, and to what. `blocked`: it was our address that was refused, not what we asked."""
+    """The code of the last answer, and to what. `blocked`: our address or name was refused, not what we asked."""
 
     step: Step
     code: int
@@ -39,7 +40,7 @@ class Session:
 
     `mechanisms` are those of AUTH that were offered once encrypted, `clear_mechanisms` those before; `untrusted` is why the
     certificate was not accepted; `anonymous` is the answer to the recipient before the login, None where that was not tried.
-    `encrypted` is whether it came so far that logins are accepted.
+    `encrypted` is whether it came so far that logins are accepted, and `expiry` that of the certificate.
     """
 
     where: str
@@ -49,6 +50,7 @@ class Session:
     untrusted: str | None = None
     anonymous: Answer | None = None
     encrypted: bool = False
+    expiry: datetime | None = None
 
     @property
     def login_refused(self) -> bool:

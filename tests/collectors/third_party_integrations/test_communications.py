@@ -19,6 +19,7 @@ from collectors.systems.prometheus.client import Prometheus, PrometheusSettings
 from collectors.systems.smtp.check import see_server
 from collectors.systems.smtp.client import SmtpServer
 from collectors.third_party_integrations.communications import Communications, CommunicationsSettings
+from exporter.runner import utc_now
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
 from tests.collectors.evidence import Folder, evidence_of
@@ -221,6 +222,9 @@ POSTFIX: dict[str, tuple[dict[str, Any], Status, str]] = {
     "refuses_senders": ({}, FAILED, "sender rejected"),
     "refuses_clients": ({}, UNKNOWN, "answered 554 to the connection"),
     "refuses_addresses": ({}, UNKNOWN, "it refuses the exporter's address"),
+    "refuses_names": ({}, UNKNOWN, "it refuses the exporter's address or name (hello)"),
+    "few_errors": ({}, OK, "accepts the login, the sender and the recipient"),
+    "expiring": ({}, WARNING, "expires in 2d"),
     "owned_senders": ({}, FAILED, "recipient rejected"),  # Postfix says so at RCPT TO
     "trusts_addresses": ({}, UNKNOWN, "accepts the recipient without a login too"),
     "unencrypted": ({}, FAILED, "does not offer STARTTLS"),
@@ -234,6 +238,7 @@ POSTFIX: dict[str, tuple[dict[str, Any], Status, str]] = {
 @pytest.mark.parametrize("service", POSTFIX)
 async def test_postfix(evidence: Folder, files: tuple[Path, Path], real: Postfix, service: str) -> None:
     settings, status, words = POSTFIX[service]
+    evidence.clock.at = utc_now()  # by which its certificates were issued
     result = await sent(evidence, real.ports[service], username=f"{USER}@shop.test", **settings)
     assert (result.status, words in result.summary) == (status, True), result.summary
 
@@ -252,7 +257,8 @@ async def test_postfix_refuses_a_wrong_password_and_is_sent_nothing(
 
 
 async def test_receivers_have_to_recognise_what_is_sent(evidence: Folder, mail: Submission) -> None:
-    records = zone({"shop": "v=spf1 -all", "s1._domainkey.shop": "v=DKIM1; p=", "_dmarc.shop": "v=DMARC1; p=none"})
+    own = "v=spf1 ip4:203.0.113.5 -all"
+    records = zone({"shop": own, "s1._domainkey.shop": "v=DKIM1; p=", "_dmarc.shop": "v=DMARC1; p=none"})
     records.append("shop IN A 203.0.113.5")
     with bind(records) as server:
         domain = {"name": "shop.test", "dkim_selectors": ["s1"], "nameservers": [f"{LOOPBACK}:{server.port}"]}
@@ -263,8 +269,9 @@ async def test_receivers_have_to_recognise_what_is_sent(evidence: Folder, mail: 
 
 
 async def test_the_records_have_to_be_those_of_the_sender(evidence: Folder, mail: Submission) -> None:
-    records = zone({"shop": "v=spf1 -all", "s1._domainkey.shop": DKIM_KEY, "_dmarc.shop": "v=DMARC1; p=reject"})
-    records.append("shop IN MX 10 mail")
+    own = "v=spf1 ip4:203.0.113.5 -all"
+    records = zone({"shop": own, "s1._domainkey.shop": DKIM_KEY, "_dmarc.shop": "v=DMARC1; p=reject"})
+    records += ["shop IN MX 10 mail", "mail IN A 203.0.113.5"]
     with bind(records) as server:
         domain = {"name": "shop.test", "dkim_selectors": ["s1"], "nameservers": [f"{LOOPBACK}:{server.port}"]}
         for sender in ("a@shop.test", "a@Mail.Shop.test"):

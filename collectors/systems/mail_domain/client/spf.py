@@ -9,7 +9,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from collectors.systems.mail_domain.client.lookups import Lookups
 from collectors.systems.mail_domain.model import SpfAnswer, SpfOutcome, spf_records
 
-__all__ = ["evaluate"]
+__all__ = ["allows_nobody", "evaluate"]
 
 _MOST_LOOKUPS = 10
 _MOST_VOID = 2
@@ -43,6 +43,14 @@ async def evaluate(lookups: Lookups, domain: str, address: str, sender: str) -> 
     return SpfOutcome(address, answer, lookups=evaluation.lookups)
 
 
+async def allows_nobody(lookups: Lookups, domain: str) -> bool:
+    """Whether a policy has nothing by which any message could pass. Raises ProbeError where DNS did not answer."""
+    try:
+        return not await _Evaluation(lookups, "192.0.2.1", f"postmaster@{domain}").may_pass(domain)
+    except _Broken:
+        return False
+
+
 class _Evaluation:
     def __init__(self, lookups: Lookups, address: str, sender: str) -> None:
         self._dns = lookups
@@ -71,6 +79,24 @@ class _Evaluation:
         if answer is SpfAnswer.NONE:
             raise _Broken(f"{domain} redirects to {target}, which has no SPF record")
         return answer
+
+    async def may_pass(self, domain: str) -> bool:
+        """Whether a policy has a mechanism by which a message could pass, whoever sends it."""
+        records = spf_records(await self._dns.texts(domain))
+        if len(records) != 1:
+            return False
+        mechanisms, modifiers = _parsed(records[0], domain)
+        targets = [modifiers["redirect"]] if "redirect" in modifiers else []
+        for qualifier, name, value, _ in mechanisms:
+            if name == "include" and qualifier == "+":
+                targets.append(value)
+            elif qualifier == "+":
+                return True
+        for target in targets:
+            self._count()
+            if "%" in target or await self.may_pass(target):
+                return True
+        return False
 
     async def _matches(self, name: str, value: str, lengths: str, domain: str) -> bool:
         if name == "all":

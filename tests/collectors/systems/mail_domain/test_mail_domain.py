@@ -31,6 +31,8 @@ ED25519 = base64.b64encode(
 ).decode()
 STRONG, WEAK = key(2048), key(1024)
 
+OWN = "v=spf1 ip4:203.0.113.5 -all"
+
 #: name of a domain → its SPF records, the verdict, and words of the sentence
 SPF: dict[str, tuple[str | list[str], Status, str]] = {
     "ok": ("v=spf1 ip4:203.0.113.5 -all", OK, "does not allow everyone"),
@@ -80,6 +82,10 @@ SPF: dict[str, tuple[str | list[str], Status, str]] = {
         FAILED,
         "more than 2 of its DNS lookups find nothing",
     ),
+    "parked": ("v=spf1 -all", FAILED, "parked.test allows nobody to send in its name"),
+    "softly": ("v=spf1 ~all", FAILED, "softly.test allows nobody"),
+    "nowhere-near": ("v=spf1 include:parked.test -ip4:203.0.113.5 -all", FAILED, "allows nobody"),
+    "moved": ("v=spf1 redirect=parked.test", FAILED, "allows nobody"),
     "other": ("v=spf10 -all", FAILED, "Domain other.test has no SPF record"),
     "nomail": ("v=spf1 mx:nullmx.test -all", OK, ""),
     "failing": ("v=spf1 include:sub.broken.test -all", UNKNOWN, "The TXT records of sub.broken.test were not received"),
@@ -110,6 +116,7 @@ DMARC: dict[str, tuple[str | list[str] | None, Status, str]] = {
     "zero": ("v=DMARC1; p=reject; pct=0", WARNING, "applies to 0% of the messages"),
     "nothing": (None, FAILED, "has no DMARC record"),
     "double": (["v=DMARC1; p=reject", "v=DMARC1; p=none"], FAILED, "has 2 DMARC records"),
+    "cluttered": ("v=DMARC1; p=reject; rua;; fo=1; later", OK, "is reject"),
     "wrong": ("v=DMARC1; p=deny", FAILED, "without a valid policy (p=deny)"),
     "parent": ("v=DMARC1; p=reject; sp=none", OK, ""),
     "sub.parent": (None, WARNING, "is none (_dmarc.parent.test)"),
@@ -146,11 +153,14 @@ def server() -> Iterator[Bind]:
     ]
     records += [
         "nullmx IN MX 0 .",
-        txt("nullmx", "v=spf1 -all"),
+        txt("nullmx", OWN),
         "silent IN A 203.0.113.5",
-        txt("silent", "v=spf1 -all"),
+        txt("silent", OWN),
+        *("dangling IN MX 10 gone", txt("dangling", OWN)),
+        *("half-gone IN MX 10 gone", "half-gone IN MX 20 mail1", txt("half-gone", OWN)),
+        *("inside IN MX 10 here", "here IN A 127.0.0.1", txt("inside", OWN)),
     ]
-    records += [txt("mute", "v=spf1 -all"), txt("_dmarc.mute", "v=DMARC1; p=reject")]
+    records += [txt("mute", OWN), txt("_dmarc.mute", "v=DMARC1; p=reject")]
     records += [f"{name} IN MX 10 mail1" for name, (value, *_) in SPF.items() if not _asks_itself(value)]
     with bind(records) as running:
         yield running
@@ -215,6 +225,9 @@ async def test_receivers_reject_what_cannot_bounce(server: Bind) -> None:
         ("silent.test", OK, ""),  # an address takes mail where there is no MX
         ("mute.test", FAILED, "mute.test has neither an MX record nor an address"),
         ("nullmx.test", FAILED, "nullmx.test has a null MX record"),
+        ("dangling.test", FAILED, "dangling.test has MX records whose hosts have no address"),
+        ("half-gone.test", OK, ""),
+        ("inside.test", FAILED, "inside.test has mail servers at 127.0.0.1 alone"),
     ):
         result = await judged(server, return_path=name)
         assert (result.status, words in result.summary) == (status, True), result.summary
