@@ -60,7 +60,7 @@ class DataValidationTarget(Target):
     amcheck: tuple[str, ...] = Field(
         (),
         description="B-tree indexes, with their schema, that amcheck reads whole and compares with the rows of their tables: "
-        "`public.orders_pkey`.",
+        "`public.orders_pkey`. All parts of a partitioned one are read.",
     )
     amcheck_every: Duration = Field(
         timedelta(days=1),
@@ -109,6 +109,8 @@ GRANT pg_read_all_data TO checklist_exporter;
 -- With amcheck, in the database that the connection string names:
 CREATE EXTENSION IF NOT EXISTS amcheck;
 GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporter;
+-- From PostgreSQL 17 on, for duplicates in unique indexes:
+-- GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean, boolean) TO checklist_exporter;
 """
 
     @fetched

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from collectors.pre_launch_validation.data_validation import DataValidation, DataValidationSettings
-from exporter.verdict import Reason, Status
+from exporter.verdict import Reason, Result, Status
 from tests.collectors.evidence import Folder, evidence_of
 from tests.collectors.pre_launch_validation.reports import REAL
 from tests.servers.faults import refused
@@ -309,6 +309,18 @@ async def test_a_constraint_that_was_never_validated_fails(orders: Postgres) -> 
     assert "Constraint young of table public.line on" in result.summary
 
 
+async def test_what_another_session_keeps_in_a_temporary_table_is_none_of_the_data(orders: Postgres) -> None:
+    with orders.connect("orders") as connection:
+        connection.execute(
+            b"""CREATE TEMPORARY TABLE draft (i int); ALTER TABLE draft ADD CHECK (i > 0) NOT VALID;
+                CREATE FUNCTION pg_temp.stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+                CREATE TRIGGER stamped BEFORE INSERT ON draft FOR EACH ROW EXECUTE FUNCTION pg_temp.stamp();
+                ALTER TABLE draft DISABLE TRIGGER stamped"""
+        )
+        result = await see("data_integrity_verified", orders.dsn())
+    assert "draft" not in result.summary
+
+
 async def test_a_sequence_behind_its_column_fails(orders: Postgres) -> None:
     orders.query(
         "INSERT INTO public.line (id, created) VALUES (501, now())", "orders"
@@ -436,6 +448,49 @@ async def test_numbers_of_another_server_and_numbers_in_text_are_left_alone(chec
         checked.script("DROP TABLE public.odd", "orders")
 
 
+@pytest.mark.parametrize(
+    ("default", "kind", "owned", "next_", "status", "words"),
+    [
+        ("nextval('public.numbers') * 1024 + 7", "bigint", False, 6, Status.OK, ""),
+        ("public.next_id()", "bigint", True, 6, Status.OK, ""),
+        ("nextval('public.numbers')", "numeric(3,0)", False, 1000, Status.FAILED, "which takes 999 at most"),
+        ("nextval('public.numbers')", "numeric(5,2)", True, 1000, Status.FAILED, "which takes 999 at most"),
+        ("nextval('public.numbers')", "public.three", False, 1000, Status.FAILED, "which takes 999 at most"),
+        ("nextval('public.numbers')", "numeric", False, 1000, Status.OK, ""),
+        (
+            "nextval('public.numbers')::int",
+            "bigint",
+            False,
+            3,
+            Status.FAILED,
+            "will give 3, but public.odd.id goes up to 5",
+        ),
+    ],
+)
+async def test_a_sequence_is_held_against_what_its_column_takes_and_gets(
+    checked: Postgres, default: str, kind: str, owned: bool, next_: int, status: Status, words: str
+) -> None:
+    checked.script(
+        f"""CREATE SEQUENCE public.numbers; CREATE DOMAIN public.three AS numeric(3,0);
+            CREATE FUNCTION public.next_id() RETURNS bigint LANGUAGE sql AS $$SELECT nextval('public.numbers') << 10$$;
+            CREATE TABLE public.odd (id {kind} PRIMARY KEY DEFAULT {default});
+            ALTER SEQUENCE public.numbers OWNED BY {"public.odd.id" if owned else "NONE"};
+            INSERT INTO public.odd SELECT FROM generate_series(1, 5); SELECT setval('public.numbers', {next_}, false)""",
+        "orders",
+    )
+    try:
+        result = await see("data_integrity_verified", checked.dsn())
+        assert (result.status, words in result.summary) == (status, True), result.summary
+        if "takes" in words:
+            with pytest.raises(psycopg.errors.NumericValueOutOfRange):
+                checked.query("INSERT INTO public.odd DEFAULT VALUES", "orders")
+    finally:
+        checked.script(
+            "DROP TABLE public.odd; DROP FUNCTION public.next_id; DROP DOMAIN public.three; DROP SEQUENCE IF EXISTS public.numbers",
+            "orders",
+        )
+
+
 async def test_rows_are_held_against_a_foreign_key_by_its_own_operator(checked: Postgres) -> None:
     checked.script(
         "CREATE EXTENSION citext SCHEMA public; CREATE TABLE public.code (k public.citext PRIMARY KEY);"
@@ -497,6 +552,38 @@ async def test_a_row_that_an_index_lacks_fails(checked: Postgres) -> None:
     finally:
         checked.query("DROP TABLE public.held", "orders")
     assert (result.status, "lacks matching index tuple" in result.summary) == (Status.FAILED, True), result.summary
+
+
+async def test_duplicates_behind_a_unique_index_fail(checked: Postgres) -> None:
+    # As text that another version of the C library sorts leaves them.
+    checked.script(
+        f"""CREATE EXTENSION IF NOT EXISTS amcheck;
+            GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO {MONITOR};
+            CREATE TABLE public.held (i int) PARTITION BY RANGE (i);
+            CREATE TABLE public.held_1 PARTITION OF public.held FOR VALUES FROM (0) TO (10);
+            CREATE INDEX held_i ON public.held (i); INSERT INTO public.held VALUES (1), (1)""",
+        "orders",
+    )
+
+    async def read() -> Result:
+        return await see("data_integrity_verified", checked.dsn(), amcheck=["public.held_i"])
+
+    try:
+        assert (result := await read()).status is Status.OK, result.summary
+        checked.query(
+            "UPDATE pg_index SET indisunique = true WHERE indexrelid = 'public.held_1_i_idx'::regclass", "orders"
+        )
+        checked.query(
+            f"GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean, boolean) TO {MONITOR}",
+            "orders",
+        )
+        result = await read()
+        checked.script("DROP TABLE public.held_1", "orders")
+        empty = await read()
+    finally:
+        checked.query("DROP TABLE public.held", "orders")
+    assert (result.status, "uniqueness is violated" in result.summary) == (Status.FAILED, True), result.summary
+    assert (empty.status, "has no partitions, so nothing was read" in empty.summary) == (Status.UNKNOWN, True)
 
 
 async def test_data_whose_file_is_gone_fails(orders: Postgres) -> None:

@@ -52,6 +52,11 @@ class _Text:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    allowed: bool
+
+
 class _Line(dict[str, str]):
     """A line of EXPLAIN, by the name of its column, which is no identifier."""
 
@@ -118,14 +123,16 @@ async def read_loose(session: Session) -> list[Loose]:
     """What loads and restores leave half-way: rules that do not apply, views without rows, tables that are still being copied."""
     return await session.ask(
         Loose,
+        # What another session keeps in a temporary table is none of the data.
         """SELECT CASE WHEN (to_jsonb(k) ->> 'conenforced')::bool IS FALSE THEN 'unenforced' ELSE 'constraint' END AS kind,
                   conname::text AS name, conrelid::regclass::text AS table
-           FROM pg_constraint k WHERE NOT convalidated AND contype IN ('f', 'c', 'n') AND conrelid <> 0
+           FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+           WHERE NOT convalidated AND contype IN ('f', 'c', 'n') AND c.relpersistence <> 't'
            UNION ALL
            SELECT CASE WHEN t.tgconstraint <> 0 THEN 'the trigger of constraint' ELSE 'trigger' END,
                   coalesce(k.conname, t.tgname)::text, t.tgrelid::regclass::text
-           FROM pg_trigger t LEFT JOIN pg_constraint k ON k.oid = t.tgconstraint WHERE t.tgenabled = 'D'
-                 OR t.tgenabled = 'R' AND t.tgisinternal
+           FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid LEFT JOIN pg_constraint k ON k.oid = t.tgconstraint
+           WHERE (t.tgenabled = 'D' OR t.tgenabled = 'R' AND t.tgisinternal) AND c.relpersistence <> 't'
            UNION ALL
            SELECT 'rule', rulename::text, ev_class::regclass::text FROM pg_rewrite WHERE ev_enabled = 'D'
            UNION ALL
@@ -168,22 +175,23 @@ async def read_loose(session: Session) -> list[Loose]:
     )
 
 
-#: The sequences that number columns upwards: those of their defaults and identities, else those that they own.
-_NUMBERED = """
+#: The sequences that number columns upwards: those of their defaults and identities, and those that columns without either own.
+_NUMBERED = r"""
     WITH defaults AS (
         SELECT q.oid AS seqrelid, f.adrelid AS attrelid, f.adnum AS attnum
         FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid JOIN pg_class q ON q.oid = d.refobjid AND q.relkind = 'S'
-        WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass)
+        WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass
+              -- What is computed from the number, such as a shard's identifiers, is not held against it.
+              AND pg_get_expr(f.adbin, f.adrelid) ~ '^\(*nextval\(''[^'']+''::regclass\)\)*(::[^-+*/|&<>#%]+)?$')
     SELECT DISTINCT s.seqrelid, s.seqincrement, s.seqmax, a.attrelid, a.attnum, a.attname,
            coalesce(nullif(y.typbasetype, 0), y.oid) AS type,
+           greatest(a.atttypmod, y.typtypmod) AS typmod,
            format('%s.%I', a.attrelid::regclass, a.attname) AS "column"
     FROM pg_sequence s
          JOIN (SELECT d.objid AS seqrelid, d.refobjid AS attrelid, d.refobjsubid AS attnum
                FROM pg_depend d JOIN pg_attribute o ON o.attrelid = d.refobjid AND o.attnum = d.refobjsubid
                WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
-                     AND (d.deptype = 'i' OR d.deptype = 'a' AND o.attidentity = '' AND NOT EXISTS (
-                         SELECT FROM defaults f
-                         WHERE f.attrelid = d.refobjid AND f.attnum = d.refobjsubid AND f.seqrelid <> d.objid))
+                     AND (d.deptype = 'i' OR d.deptype = 'a' AND o.attidentity = '' AND NOT o.atthasdef)
                UNION SELECT seqrelid, attrelid, attnum FROM defaults) AS tied USING (seqrelid)
          JOIN pg_attribute a USING (attrelid, attnum) JOIN pg_class c ON c.oid = a.attrelid
          JOIN pg_type y ON y.oid = a.atttypid
@@ -220,8 +228,11 @@ async def read_sequences(session: Session) -> list[Sequence]:
         _Numbered,
         f"""SELECT seqrelid::regclass::text AS name, "column",
                    has_sequence_privilege(seqrelid, 'SELECT') AND has_column_privilege(attrelid, attnum, 'SELECT') AS readable,
-                   least(seqmax, CASE type WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647
-                                               ELSE seqmax END)::int8 AS most,
+                   least(seqmax, CASE WHEN type = 'int2'::regtype THEN 32767 WHEN type = 'int4'::regtype THEN 2147483647
+                                      -- numeric(precision, scale), as numbers of other systems become
+                                      WHEN type = 'numeric'::regtype AND typmod >= 4
+                                      THEN 10::numeric ^ ((((typmod - 4) >> 16) & 65535)
+                                                          - ((((typmod - 4) & 2047) # 1024) - 1024)) - 1 END)::int8 AS most,
                    format('SELECT %L AS name, %L AS "column", '
                           's.last_value + CASE WHEN s.is_called THEN %s::numeric ELSE 0 END AS next, '
                           '(SELECT max(c.%I)::numeric FROM %s c%s) AS highest FROM %s s',
@@ -358,14 +369,28 @@ async def read_oldest(session: Session, history: History) -> Oldest:
 
 
 async def check_index(session: Session, index: str) -> None:
-    """Have amcheck read a B-tree index whole, and look each row of its table up in it.
+    """Have amcheck read a B-tree index whole, and look each row of its table up in it; of a partitioned one, each of its parts.
 
-    Raises Corrupted when it is damaged or lacks a row, and ProbeError without amcheck.
+    From PostgreSQL 17 on, a role that may is also shown whether a unique index has duplicates. Raises Corrupted when it is damaged,
+    lacks a row or has duplicates, and ProbeError without amcheck.
     """
     if (schema := await session.schema_of("amcheck")) is None:
         raise ProbeError(
             f"The extension amcheck is not installed in the database of {session.instance.where}, so no index was read.",
             Reason.MISSING,
         )
-    sql = f"SELECT {schema}.bt_index_check(%s::regclass, true)::text AS text"  # quoted by the server
-    await session.ask(_Text, sql, [index])
+    (unique,) = await session.ask(
+        _Allowed,
+        """SELECT coalesce(has_function_privilege(to_regprocedure(%s)::oid, 'EXECUTE'), false) AS allowed""",
+        [f"{schema}.bt_index_check(regclass, boolean, boolean)"],
+    )
+    check = f"{schema}.bt_index_check(relid, true{', true' if unique.allowed else ''})"  # quoted by the server
+    parts = await session.ask(
+        _Text,
+        f"""SELECT {check}::text AS text
+            FROM (SELECT relid::regclass FROM pg_partition_tree(%s::regclass) WHERE isleaf
+                  UNION SELECT oid::regclass FROM pg_class WHERE oid = %s::regclass AND relkind <> 'I') AS parts""",  # noqa: S608
+        [index, index],
+    )
+    if not parts:
+        raise ProbeError(f"Index {index} on {session.instance.where} has no partitions, so nothing was read.")
