@@ -332,6 +332,14 @@ async def test_a_label_filter_that_selects_nothing_now_is_no_failure(world: Worl
             "database_connection_alert",
             "pg_up == 0 unless on (instance) up selects nothing even without its comparison",
         ),
+        ("count(pg_up == 1) > 0", "database_connection_alert", "pg_up == 1 is true of what is up"),
+        ("pg_up == 0 and up == 0 and pg_up == 1", "database_connection_alert", "its conditions exclude each other"),
+        (
+            "node_filesystem_avail_bytes < node_filesystem_size_bytes",
+            "disk_space_alert",
+            "node_filesystem_avail_bytes is a part of node_filesystem_size_bytes, and so always less",
+        ),
+        ("node_load1 > 0", "cpu_usage_alert", "node_load1 is above 0 as long as anything runs"),
         ("redis_up == 0 or redis_up == 1", "cache_connection_alert", "its part redis_up == 1 is true of what is up"),
         (
             "histogram_quantile(0, rate(http_request_duration_seconds_bucket[1m])) > 0.1",

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +21,7 @@ from collectors.systems.prometheus.model.ranges import (
     Range,
     bare,
     divides_itself,
+    is_part,
     kind_of,
     longest_of,
     nodes_of,
@@ -57,6 +58,14 @@ _OF_THE_CLOCK = frozenset(
 )
 _MEDIAN = 0.5
 _SWITCHED = Range(0, 1, whole=True)
+_TINY = 1e-300
+_USED = re.compile(
+    r"(?:.*_)?(?:working_set|resident_memory|memory_rss|memory_usage|memory_used|MemTotal)_bytes|node_load\d+"
+    r"|(?:node_cpu|process_cpu|container_cpu_usage)_seconds_total"
+    r"|\w+_connected_clients|pg_stat_activity_count|\w+_(?:numbackends|threads_connected)"
+)
+#: What has a value whether that is up or down.
+_LASTING = re.compile(r"up|probe_success|[a-z]+_up")
 _LEFT = re.compile(r".*(?:avail|available|free|MemAvailable|MemFree)_bytes")
 _LEAST_LEFT, _LEAST_SHARE = 2**20, 0.001
 _LONG = 120.0  # seconds that no client waits
@@ -105,11 +114,8 @@ def _beside(part: Any, parts: Sequence[Any]) -> str:
     compared = {bare(other.lhs).prettify() for other in parts if _comparison(other)}
     if kind_of(part) == "VectorSelector" and text in compared:
         return f"its part {text} compares nothing"
-    operation, bound = _comparison(part), number_of(getattr(part, "rhs", None))
-    if operation and bound is not None and kind_of(bare(part.lhs)) == "VectorSelector":
-        of_one, of_zero = (_certain(operation, Range(value, value), Range(bound, bound)) for value in (1, 0))
-        if range_of(part.lhs) == _SWITCHED and of_one and not of_zero:
-            return f"its part {text} is true of what is up"
+    if _comparison(part) and _is_up(part):
+        return f"its part {text} is true of what is up"
     return ""
 
 
@@ -139,25 +145,102 @@ def _always(node: Any) -> str:
         return ""
     if _returns_bool(node):
         return "its comparison has the modifier bool, which filters nothing"
-    if any(map(_comes_and_goes, nodes_of(node.lhs))) or any(map(_comes_and_goes, nodes_of(node.rhs))):
+    if why := _counts_what_is_up(node):
+        return why
+    if any(map(_comes_and_goes, _replaceable(node.lhs))) or any(map(_comes_and_goes, _replaceable(node.rhs))):
         return ""
     if any(map(divides_itself, nodes_of(node))):
         return (
             "each of its series is divided by itself, as both sides keep the labels that tell them apart, which gives 1"
         )
+    if operation in ("==", ">=", "<=") and _joins_by_all(node) and _same(node.lhs, node.rhs):
+        return f"both of its sides are the same, which is always {operation} itself"
+    if why := _part_and_whole(node, operation):
+        return why
+    if operation == ">" and number_of(node.rhs) == 0 and _USED.fullmatch(_only_metric(node.lhs)):
+        return f"{node.lhs.prettify()} is above 0 as long as anything runs"
     left, right = range_of(node.lhs), range_of(node.rhs)
     if selections_of(node, "") and _certain(operation, left, right):
-        return f"its left side is {_within(left)}, which is always {operation} {_shown(right)}"
+        limits = "above 0" if 0 < left.low < _TINY and operation in (">", ">=", "!=") else _within(left)
+        return f"its left side is {limits}, which is always {operation} {_shown(right)}"
     return ""
+
+
+def _only_metric(node: Any) -> str:
+    """The metric of an expression that selects one and computes nothing of it with others; empty for all else."""
+    selected = selections_of(node, "")
+    if len(selected) != 1 or any(kind_of(one) == "BinaryExpr" for one in nodes_of(node)):
+        return ""
+    return selected[0].metric or ""
+
+
+def _part_and_whole(node: Any, operation: str) -> str:
+    """Why a comparison of a part with its whole, as of free bytes with all bytes, is true of what works."""
+    less = {
+        "<": (node.lhs, node.rhs),
+        "<=": (node.lhs, node.rhs),
+        ">": (node.rhs, node.lhs),
+        ">=": (node.rhs, node.lhs),
+    }
+    if operation in less and is_part(*less[operation]):
+        part, whole = (one.prettify() for one in less[operation])
+        return f"{part} is a part of {whole}, and so always less"
+    return ""
+
+
+def _counts_what_is_up(node: Any) -> str:
+    """Why a comparison is true while anything is up: it counts what is up, and wants some."""
+    left = bare(node.lhs)
+    if kind_of(left) != "AggregateExpr" or str(left.op) not in ("count", "group"):
+        return ""
+    counted = bare(left.expr)
+    if not _comparison(counted) or _returns_bool(counted) or not _is_up(counted):
+        return ""
+    certain = _certain(_comparison(node), range_of(left), range_of(node.rhs))
+    return f"{counted.prettify()} is true of what is up" if certain else ""
+
+
+def _is_up(comparison: Any) -> bool:
+    """Whether a comparison of what is 0 or 1 with a number is true of 1 alone."""
+    operation, bound = _comparison(comparison), number_of(comparison.rhs)
+    if bound is None or kind_of(bare(comparison.lhs)) != "VectorSelector" or range_of(comparison.lhs) != _SWITCHED:
+        return False
+    if not _LASTING.fullmatch(bare(comparison.lhs).name or ""):
+        return False
+    of_one, of_zero = (_certain(operation, Range(value, value), Range(bound, bound)) for value in (1, 0))
+    return of_one and not of_zero
+
+
+def _replaceable(node: Any) -> Iterator[Any]:
+    """An expression and all its parts, without those in whose place a number stands where they are gone."""
+    node = bare(node)
+    if kind_of(node) == "BinaryExpr" and str(node.op) == "or" and any(map(_is_constant, (node.lhs, node.rhs))):
+        return
+    yield node
+    for part in parts_of(node):
+        yield from _replaceable(part)
+
+
+def _same(left: Any, right: Any) -> bool:
+    return bool(bare(left).prettify() == bare(right).prettify())
+
+
+def _is_there(node: Any) -> bool:
+    """Whether an expression selects what is there whether it is up or down."""
+    node = bare(node)
+    selector = node.vector_selector if kind_of(node) == "MatrixSelector" else node
+    return kind_of(selector) == "VectorSelector" and bool(_LASTING.fullmatch(selector.name or ""))
 
 
 def _comes_and_goes(node: Any) -> bool:
     """Whether a part of an expression may have no series, which is what it is about."""
     kind = kind_of(node)
+    if kind == "Call" and node.func.name in ("present_over_time", "count_over_time"):
+        return not _is_there(node.args[0])
     if kind == "Call":
-        return node.func.name in (*_ABSENT, "present_over_time", "count_over_time")
+        return node.func.name in _ABSENT
     if kind == "AggregateExpr":
-        return str(node.op) in ("count", "group")
+        return str(node.op) in ("count", "group") and not _is_there(node.expr)
     if kind == "VectorSelector":
         return node.name in ("ALERTS", "ALERTS_FOR_STATE")
     return kind == "BinaryExpr" and str(node.op) in (*_COMPARISONS, "and", "unless") and not _returns_bool(node)
@@ -181,6 +264,7 @@ def _shown(limits: Range) -> str:
 
 def _within(limits: Range, operation: str = "") -> str:
     """Where the values are, in words; for a comparison with little, what is little."""
+    limits = replace(limits, low=0.0) if 0 < limits.low < _TINY else limits
     if limits.low == limits.high:
         return f"always {limits.low:g}"
     if math.isinf(limits.high) or (limits.together and operation in ("<", "<=")):
@@ -306,7 +390,7 @@ def _never(node: Any, tops: Mapping[str, float]) -> str:
     counts = kind_of(bare(node.lhs)) == "AggregateExpr" and str(bare(node.lhs).op) == "count"
     if left.is_empty:
         return _never(node.lhs, tops) or "the bounds of its left side exclude each other"
-    if operation in (">", "<", "!=") and _joins_by_all(node) and bare(node.lhs).prettify() == bare(node.rhs).prettify():
+    if operation in (">", "<", "!=") and _joins_by_all(node) and _same(node.lhs, node.rhs):
         return f"both of its sides are the same, which is never {operation} itself"
     if (
         operation in (">", ">=")
@@ -350,8 +434,18 @@ def _contradiction(node: Any, tops: Mapping[str, float]) -> str:
     """Why `x > 5 and x < 1`, or `x > 5 unless x > 1`, is never true; empty where it may be."""
     left, right = bare(node.lhs), bare(node.rhs)
     joined = str(node.op) == "and"
-    if joined and node.modifier is not None and node.modifier.matching is not None:
+    if joined and not _joins_by_all(node):
         return ""  # one series may be joined with another; what `unless` takes away is among them itself, whatever the labels
+    while kind_of(left) == "BinaryExpr" and str(left.op) in ("and", "unless"):
+        alike = joined and str(left.op) == "and" and _joins_by_all(left)
+        if alike and (why := _excluding(bare(left.rhs), right, tops, joined=True)):
+            return why
+        left = bare(left.lhs)
+    return _excluding(left, right, tops, joined=joined)
+
+
+def _excluding(left: Any, right: Any, tops: Mapping[str, float], *, joined: bool) -> str:
+    """Why two conditions on one thing exclude each other, or the second takes away all that the first lets through."""
     subject = bare(left.lhs) if _comparison(left) and not _returns_bool(left) else left
     other = bare(right.lhs) if _comparison(right) and not _returns_bool(right) else right
     if subject.prettify() != other.prettify():

@@ -16,6 +16,7 @@ __all__ = [
     "Range",
     "bare",
     "divides_itself",
+    "is_part",
     "kind_of",
     "longest_of",
     "nodes_of",
@@ -61,6 +62,7 @@ class Range:
         return self.low > self.high
 
 
+_LEAST = math.ulp(0.0)  # above 0: what answers takes some time
 ANYTHING = Range(-math.inf, math.inf)
 _NOT_NEGATIVE = Range(0, math.inf)
 _COUNT = Range(0, math.inf, whole=True)
@@ -73,10 +75,11 @@ _OF_LIMIT = 10  # times a limit: most are kept, a few may be exceeded somewhat
 _SWITCH = re.compile(
     r"up|probe_success|(?:pg|redis|mysql|mongodb|memcached|rabbitmq|haproxy|nginx|nats|consul|vault|kafka|elasticsearch\w*)_up|ALERTS"
     r"|kube_pod_status_(?:ready|phase)|kube_node_(?:status_condition|spec_unschedulable)"
-    r"|kube_pod_container_status_(?:ready|running|waiting|terminated)(?:_reason)?"
+    r"|kube_pod_container_status_(?:ready|running|waiting|(?:last_)?terminated)(?:_reason)?"
 )
 _SIZES = re.compile(r".*(?:_bytes|_total|_bucket|_count)|scrape_samples_\w+")
 _LONGEST = 3600.0  # seconds for one request
+_LOOKBACK = 300.0  # seconds after which Prometheus takes a sample for none
 #: What no product has more of, by what is measured; an alert that waits for more was not meant so.
 _MOST: tuple[tuple[re.Pattern[str], Range], ...] = (
     (
@@ -104,6 +107,14 @@ _MOST_CPUS = 1e6
 _TIMES = tuple(
     (re.compile(rf"{_REQUEST.replace('(?:_.*)?', '')}_(?:.*_)?{unit}(?:_(?:bucket|sum|total|max))?"), most)
     for unit, most in (("seconds", _LONGEST), ("(?:milliseconds|millis|ms)", 1000 * _LONGEST))
+)
+#: What is no duration of one request, or of a share of them.
+_PARTIAL = re.compile(r".*_(?:sum|count|bucket|total)")
+#: Parts of a whole that are named otherwise than it, and how many times it they can be.
+_PARTS: tuple[tuple[re.Pattern[str], str, float], ...] = (
+    (re.compile(r"(.*_)throttled_periods_total"), r"periods_total", 1),
+    (re.compile(r"(.*_)handled_total"), r"started_total", 1),
+    (re.compile(r"(.*_)(?:request_)?(?:errors|failures|failed|failed_requests)_total"), r"requests_total", 2),
 )
 _CALLS: Mapping[str, Range] = {
     "rate": _NOT_NEGATIVE,
@@ -201,6 +212,8 @@ def _measured(name: str) -> Range:
     """Between which values what is called so is."""
     if _SWITCH.fullmatch(name):
         return _SWITCHED
+    if not _PARTIAL.fullmatch(name) and math.isfinite(longest := _longest([name])):
+        return Range(0, longest)
     most = (limits for pattern, limits in _MOST if pattern.fullmatch(name))
     return next(most, _NOT_NEGATIVE if _SIZES.fullmatch(name) else ANYTHING)
 
@@ -273,7 +286,8 @@ def _quantile(quantile: float | None, buckets: Any, tops: Mapping[str, float]) -
         return Range(-math.inf, 0)  # where the lowest bucket begins
     known = [tops[metric] for metric in selected if metric in tops]
     longest = _longest(selected)
-    low = 0.0 if math.isfinite(longest) else -math.inf  # nothing takes less than no time
+    # Nothing takes no time, or less.
+    low = -math.inf if math.isinf(longest) else _LEAST if quantile is not None and quantile > 0 else 0.0
     return Range(low, min(max(known), longest) if selected and len(known) == len(selected) else longest)
 
 
@@ -318,6 +332,10 @@ def _binary(node: Any, tops: Mapping[str, float]) -> Range:
         return Range(min(left.low, right.low), max(left.high, right.high), whole)
     if operation == "+":
         return Range(left.low + right.low, left.high + right.high, whole)
+    if operation == "-" and is_part(node.rhs, node.lhs):
+        return replace(_NOT_NEGATIVE, whole=whole)
+    if operation == "-" and _is_age_of_samples(node):
+        return Range(0, _LOOKBACK)
     if operation == "-":
         return Range(left.low - right.high, left.high - right.low, whole)
     if operation == "*":
@@ -327,6 +345,15 @@ def _binary(node: Any, tops: Mapping[str, float]) -> Range:
     if operation == "%" and (modulus := number_of(node.rhs)) and modulus > 0 and left.low >= 0:
         return Range(0, modulus - 1, whole=True) if left.whole and modulus % 1 == 0 else Range(0, modulus)
     return ANYTHING
+
+
+def _is_age_of_samples(difference: Any) -> bool:
+    """Whether the age of the last samples is computed, by which series vanish when they are old."""
+    clock, last = bare(difference.lhs), bare(difference.rhs)
+    if not (kind_of(clock) == kind_of(last) == "Call" and (clock.func.name, last.func.name) == ("time", "timestamp")):
+        return False
+    selector = bare(last.args[0])
+    return kind_of(selector) == "VectorSelector" and not selector.offset and not selector.at
 
 
 def _compared(node: Any, tops: Mapping[str, float]) -> Range:
@@ -366,17 +393,38 @@ def _most_of(part: Any, whole: Any) -> float | None:
 
     A mean is one of durations, at most as many times the number of requests as they take. None where nothing is known.
     """
-    if _is_share(part, whole):
+    if is_part(part, whole):
         return 1
     found = _one_of_each(part, whole)
     if found is None or any(kind_of(node) == "BinaryExpr" for side in (part, whole) for node in nodes_of(side)):
         return None
     some, every = (one.metric or "" for one in found)
+    if (some, every) == ("node_cpu_seconds_total",) * 2 and _per_second(part) and _sum_by_count(part, whole):
+        return 1  # seconds of all CPUs, by their number
+    alike = found[0].functions == found[1].functions and set(found[1].conditions) <= set(found[0].conditions)
+    for pattern, named, most in _PARTS:
+        if alike and (so := pattern.fullmatch(some)) and every == f"{so[1]}{named}":
+            return most
     if some.removesuffix("_sum") == every.removesuffix("_count") != every:
         longest = _longest([some.removesuffix("_sum")])
         return longest if math.isfinite(longest) else None
     related = some.partition("_")[0] == every.partition("_")[0] or {some[:5], every[:5]} <= {"kube_", "conta"}
     return _OF_LIMIT if related and _LIMIT.fullmatch(every) and not _LIMIT.fullmatch(some) else None
+
+
+def _per_second(node: Any) -> bool:
+    return any(kind_of(one) == "Call" and one.func.name in ("rate", "irate") for one in nodes_of(node))
+
+
+def _sum_by_count(part: Any, whole: Any) -> bool:
+    """Whether one is a sum and the other a count, by the same labels."""
+    sides = bare(part), bare(whole)
+    if any(kind_of(side) != "AggregateExpr" for side in sides) or [str(side.op) for side in sides] != ["sum", "count"]:
+        return False
+    part_by, whole_by = (
+        None if side.modifier is None else (str(side.modifier.type), sorted(side.modifier.labels)) for side in sides
+    )
+    return part_by == whole_by
 
 
 def _factored(node: Any) -> tuple[float | None, Any]:
@@ -389,7 +437,7 @@ def _factored(node: Any) -> tuple[float | None, Any]:
     return 1.0, node
 
 
-def _is_share(part: Any, whole: Any) -> bool:
+def is_part(part: Any, whole: Any) -> bool:
     """Whether one is a part of the other: the sum of some series of a metric and of all, the free part of a size and that.
 
     What is left of the whole without such a part is one, too.
@@ -397,7 +445,7 @@ def _is_share(part: Any, whole: Any) -> bool:
     part = bare(part)
     if kind_of(part) == "BinaryExpr" and str(part.op) == "-" and _text(part.lhs) == _text(whole):
         part = part.rhs
-    if _counts_some(part, bare(whole)):
+    if _counts_some(part, bare(whole)) or _sums_what_is_up(part, bare(whole)):
         return True
     if any(kind_of(node) == "BinaryExpr" for side in (part, whole) for node in nodes_of(side)):
         return False  # such as sum(100 * a) / sum(a)
@@ -426,6 +474,11 @@ def _counts_some(part: Any, whole: Any) -> bool:
     ]
     kinds = [None if side.modifier is None else str(side.modifier.type) for side in (part, whole)]
     return grouped[0] == grouped[1] and kinds[0] == kinds[1] and _text(counted.lhs) == _text(whole.expr)
+
+
+def _sums_what_is_up(part: Any, whole: Any) -> bool:
+    """Whether one is the sum of what is 0 or 1, and the other how many of these there are."""
+    return _sum_by_count(part, whole) and range_of(part.expr) == _SWITCHED and _text(part.expr) == _text(whole.expr)
 
 
 def times_of_whole(comparison: Any) -> float | None:
