@@ -170,7 +170,14 @@ class Job:
 
     def _applies(self, need: str) -> bool:
         option = getattr(need, "option", "")
-        return not option or any(getattr(options, option, None) for options in (self.target_settings, self.settings))
+        return not option or any(_is_set(options, option) for options in (self.target_settings, self.settings))
+
+
+def _is_set(options: Any, path: str) -> bool:
+    """Whether an option is set; dots lead to an option within another."""
+    for name in path.split("."):
+        options = getattr(options, name, None)
+    return bool(options)
 
 
 @dataclass(frozen=True, slots=True)

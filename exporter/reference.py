@@ -303,10 +303,16 @@ def pages(catalogue: Catalogue) -> dict[str, str]:
 
 
 def roles(catalogue: Catalogue) -> str:
-    """The Kubernetes roles that are enough for every item, however it is configured."""
+    """The Kubernetes roles that are enough for every item, but for what only a configuration should ask for."""
     if (client := catalogue.clients.get("kubernetes")) is None:
         return ""
-    needs = [need for entry in catalogue.entries.values() if entry.declared for need in entry.declared.needs]
+    needs = [
+        need
+        for entry in catalogue.entries.values()
+        if entry.declared
+        for need in entry.declared.needs
+        if not getattr(need, "only_as_configured", False)
+    ]
     manifests = cast("Any", client).roles(client.Settings(), needs)
     return _ROLES + yaml.safe_dump_all(manifests, sort_keys=False)
 

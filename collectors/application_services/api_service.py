@@ -21,6 +21,7 @@ from collectors.systems.http.model.documentation import DocumentationOptions
 from collectors.systems.http.model.paths import Path
 from collectors.systems.http.model.rate_limits import remaining
 from collectors.systems.http.model.request_log import RequestLog
+from collectors.systems.kubernetes.check.logs import LOG_RIGHTS
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, see_shutdown
 from collectors.systems.kubernetes.client.cluster import Kubernetes
 from collectors.systems.kubernetes.model.shutdown import ShutdownLimits
@@ -65,7 +66,7 @@ class ApiTarget(ServiceTarget, _Options):  # type: ignore[misc]  # names that th
         "have, such as `NODE_ENV: production`; not for secrets.",
     )
     request_log: RequestLog | None = Field(
-        None, description="A request that the service logs, and where its logs are in Loki."
+        None, description="A request that the service logs, and where its logs are: in Loki, or in its pods."
     )
 
 
@@ -144,14 +145,25 @@ class ApiService(ServiceCollector[ApiSettings, ApiTarget]):
             )
         return await worst_of(see_shutdown(self, pods, self.target), self.attested("graceful_shutdown_configured"))
 
-    @item("Request/response logging is enabled", severity=WARNING, needs=("url", "request_log", "clients.loki"))
+    @item(
+        "Request/response logging is enabled",
+        severity=WARNING,
+        needs=(
+            "url",
+            "request_log",
+            "with `request_log.selector`: clients.loki",
+            "with `request_log.container`: pods, clients.kubernetes",
+            LOG_RIGHTS,
+        ),
+    )
     async def request_logging_enabled(self) -> Result:
         """Without a line for each request nobody can tell afterwards who was answered what, and how slowly.
 
-        At most every five minutes a GET is sent to `request_log.path` with a trace id that no other request has. Loki has to have
-        its lines in the logs of the service, by `request_log.selector`, within `request_log.within`, and they have to show what
-        `request_log.fields` names: method, path, status and duration by default. The line fails where other lines of the service
-        arrived after the request, and its own did not; where none arrived at all it is unknown.
+        At most every five minutes a GET is sent to `request_log.path` with a trace id that no other request has. Its lines have to
+        be in the logs of the service within `request_log.within`: in Loki, by `request_log.selector`, or, without Loki, in the log
+        of `request_log.container` of one of the `pods`. They have to show what `request_log.fields` names: method, path, status and
+        duration by default. The line fails where other lines of the service arrived after the request, and its own did not; where
+        none arrived at all it is unknown, unless the logs of all pods were read, and have older lines.
 
         How to fix it: log each request when it has been answered, with its trace id; see that the log level and filters of paths
         do not drop it.

@@ -7,44 +7,54 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from collectors.shared.verdicts import verdict
+from collectors.systems.http.check.log_places import LogPlace, LokiPlace, PodPlace
 from collectors.systems.http.check.service import AskingCollector
 from collectors.systems.http.client import new_trace_id
 from collectors.systems.http.model.caches import cached_by
 from collectors.systems.http.model.request_log import RequestLog
+from collectors.systems.kubernetes.check.logs import Container, PodLogs
+from collectors.systems.kubernetes.check.pods import Pods
+from collectors.systems.kubernetes.client.cluster import Kubernetes
 from collectors.systems.loki.client import Loki
 from collectors.systems.loki.judge.requests import incomplete_problems, missing_problems
 from collectors.systems.loki.model.requests import Asked, parts_shown
-from collectors.systems.loki.model.secrets import literally
 from exporter.verdict import ProbeError, Reason, Result, ok, unknown
 from exporter.words import listed
 
 __all__ = ["see_request_log"]
 
 _EVERY = timedelta(minutes=5)
-_POLL_SECONDS = 1.0
 _RESERVE = timedelta(seconds=5)
-_SKEW = timedelta(minutes=5)
+
+_Subject = tuple[RequestLog, str, Pods | None]
+"""What a verdict is of: how a request is looked for, the service, and its pods."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A request that is looked for."""
+    """A request that is looked for. `began` are the containers that may log it, where that is known."""
 
-    log: RequestLog
-    url: str
+    subject: _Subject
     trace_id: str
     at: datetime
     status: int
+    began: Sequence[Container] = ()
+
+    @property
+    def log(self) -> RequestLog:
+        """How it is looked for."""
+        return self.subject[0]
 
     @property
     def what(self) -> str:
         """What sentences call it."""
-        return f"GET {self.url}{self.log.shown_path} (trace {self.trace_id})"
+        return f"GET {self.subject[1]}{self.log.shown_path} (trace {self.trace_id})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +68,35 @@ class _Judged:
 async def see_request_log(collector: AskingCollector[Any, Any], log: RequestLog, timeout: timedelta) -> Result:
     """Whether a request of ours is in the logs, looked for during at most `timeout` in one run; sent at most every five minutes.
 
-    Raises ProbeError when the request cannot be sent, or Loki cannot be asked.
+    Raises ProbeError when the request cannot be sent, or the logs cannot be read.
     """
-    loki = collector.client(Loki)
+    pods = collector.target.pods
+    if log.container is not None and pods is None:
+        return unknown(
+            f"`pods` of {collector.target.name} is not configured, so there is no log of container {log.container} to read.",
+            reason=Reason.NOT_CONFIGURED,
+        )
+    place = _place(collector, log, pods)
     memory: dict[str, Any] = collector.context.memory
     now, url = collector.now, collector.service.url
+    subject = log, url, pods
     judged: _Judged | None = memory.get("judged request")
-    if judged is not None and (judged.sent.log, judged.sent.url) != (log, url):
+    if judged is not None and judged.sent.subject != subject:
         judged = None
     sent: _Sent | None = memory.pop("sent request", None)
-    if sent is None or (sent.log, sent.url) != (log, url):
+    if sent is None or sent.subject != subject:
         if judged is not None and timedelta(0) <= now - judged.sent.at < _EVERY:
             return judged.result
-        sent = await _send(collector, log)
-    # Not remembered where Loki raises: what was not looked for in time proves nothing later.
-    result = await _found(collector, loki, sent, timeout - _RESERVE)
+        sent = await _send(collector, subject, await place.begin())
+    # Not remembered where this raises: what was not looked for in time proves nothing later.
+    result = await _found(collector, place, sent, timeout - _RESERVE)
     if result is None:
         memory["sent request"] = sent
         return (
             judged.result
             if judged is not None
             else unknown(
-                f"The log of GET {url}{log.shown_path} has not arrived in Loki yet; it is looked for again.",
+                f"The log of GET {url}{log.shown_path} has not arrived in {place.keeper} yet; it is looked for again.",
                 reason=Reason.PENDING,
             )
         )
@@ -87,11 +104,18 @@ async def see_request_log(collector: AskingCollector[Any, Any], log: RequestLog,
     return result
 
 
-async def _send(collector: AskingCollector[Any, Any], log: RequestLog) -> _Sent:
+def _place(collector: AskingCollector[Any, Any], log: RequestLog, pods: Pods | None) -> LogPlace:
+    if log.container is not None and pods is not None:
+        return PodPlace(PodLogs(collector.client(Kubernetes), pods, log.container))
+    return LokiPlace(collector.client(Loki), log.selector or "")
+
+
+async def _send(collector: AskingCollector[Any, Any], subject: _Subject, began: Sequence[Container]) -> _Sent:
+    log, url, _ = subject
     trace_id, at = new_trace_id(), collector.now
     headers = {"traceparent": f"00-{trace_id}-{trace_id[:16]}-01", "X-Request-Id": trace_id}
     reply = (await collector.service.get(log.filled(trace_id), at, headers)).reply
-    where = f"GET {collector.service.url}{log.shown_path}"
+    where = f"GET {url}{log.shown_path}"
     if cache := cached_by(reply):
         raise ProbeError(
             f"{where} was answered from a cache ({cache}), so the service did not see it.", Reason.MISCONFIGURED
@@ -100,18 +124,17 @@ async def _send(collector: AskingCollector[Any, Any], log: RequestLog) -> _Sent:
         raise ProbeError(
             f"{where} was redirected ({reply.status}), so the service may not have seen it.", Reason.MISCONFIGURED
         )
-    return _Sent(log, collector.service.url, trace_id, at, reply.status)
+    return _Sent(subject, trace_id, at, reply.status, began)
 
 
-async def _found(collector: AskingCollector[Any, Any], loki: Loki, sent: _Sent, patience: timedelta) -> Result | None:
+async def _found(
+    collector: AskingCollector[Any, Any], place: LogPlace, sent: _Sent, patience: timedelta
+) -> Result | None:
     """The verdict; None where there may yet be a line."""
     log, started = sent.log, time.monotonic()
-    # Not the trace id itself: Loki logs the queries that it is asked. AWS X-Ray writes a hyphen after the eighth digit.
-    start, rest = sent.trace_id[:8], sent.trace_id[8:]
-    selection = f"{log.selector} |~ `(?i){start}-?{literally(rest)}`"
     while True:
         now = collector.now
-        if streams := [one for one in await loki.query_range(selection, sent.at - _SKEW, now + _SKEW) if one.entries]:
+        if streams := await place.traced(sent.trace_id, sent.at, now):
             path = log.filled(sent.trace_id).partition("?")[0]
             shown = parts_shown(streams, Asked(path, sent.status))
             if set(log.fields) <= shown or now - sent.at > log.within:
@@ -121,24 +144,21 @@ async def _found(collector: AskingCollector[Any, Any], loki: Loki, sent: _Sent, 
                 )
                 return verdict(incomplete_problems(sent.what, shown, log.fields), good)
         elif now - sent.at > log.within:
-            since = f"[{int((now - sent.at).total_seconds()) + 1}s]"
-            lines = await _count(loki, f"count_over_time({log.selector} {since})")
-            alike = 0.0
-            if log.filled("") == log.path:
-                alike = await _count(loki, f"count_over_time({log.selector} |= {_quoted(log.shown_path)} {since})")
+            plain = log.shown_path if log.filled("") == log.path else None
+            others = await place.others(plain, now - sent.at, sent.began)
             return verdict(
-                missing_problems(sent.what, log.selector, log.within, sent.status, lines=lines, alike=alike),
+                missing_problems(
+                    sent.what,
+                    place.logs,
+                    log.within,
+                    sent.status,
+                    lines=others.lines,
+                    alike=others.alike,
+                    keeper=place.keeper,
+                    earlier=others.earlier,
+                ),
                 unknown(sent.what),
             )
         if time.monotonic() - started >= patience.total_seconds():
             return None
-        await asyncio.sleep(_POLL_SECONDS)
-
-
-async def _count(loki: Loki, expression: str) -> float:
-    return sum(sample.value for sample in await loki.query(f"sum({expression})"))
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+        await asyncio.sleep(place.poll_seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import re
 import sys
 import time
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import msgspec
 from pydantic import Field
@@ -218,6 +220,28 @@ class Kubernetes(Client[KubernetesSettings]):
         kind, ProbeError for more than can be judged, and ValueError for Secrets.
         """
         return await self._blocking(lambda: self._objects(api_version, kind, namespaces, selector))
+
+    async def log(
+        self, pod: str, namespace: str, container: str, *, since: timedelta | None = None, last: int | None = None
+    ) -> Sequence[str]:
+        """The lines of a container's log: those of the time `since` by its node's clock, or the `last` ones; all otherwise.
+
+        Raises NotAllowed when the right to `pods/log` is missing, and ProbeError when the log was not read completely.
+        """
+        query: dict[str, Any] = {"container": container}
+        query |= {} if since is None else {"sinceSeconds": max(1, math.ceil(since.total_seconds()))}
+        query |= {} if last is None else {"tailLines": last}
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}/log"
+
+        def read() -> Sequence[str]:
+            try:
+                return self._api.get(path, query, max_bytes=self.settings.max_bytes).text.splitlines()
+            except Forbidden:
+                raise NotAllowed(
+                    f"The exporter cannot get pods/log in {namespace}: its account has no right to it.", Reason.DENIED
+                ) from None
+
+        return await self._blocking(read)
 
     async def get(self, path: str) -> Reply:
         """What the API server says of itself, whatever its status: `/version`, `/readyz` or `/livez`.

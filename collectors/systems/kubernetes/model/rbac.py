@@ -17,6 +17,7 @@ __all__ = [
     "may_ask",
     "may_get",
     "may_list",
+    "may_read_logs",
     "roles",
 ]
 
@@ -33,10 +34,11 @@ class Right(str):
     """A right, as items name it in `needs`: ``with `pods`: list pods, deployments.apps``.
 
     `option` is the option of the section or target with which it is needed; `names` and `namespace` narrow a right to read single
-    objects; `urls` are what the API server says of itself.
+    objects; `part` is the subresource that is meant in place of the object; `urls` are what the API server says of itself. What is
+    `only_as_configured` is no part of a role that is enough for every line: a configuration asks for it, or nobody does.
     """
 
-    __slots__ = ("kinds", "names", "namespace", "option", "urls", "verb")
+    __slots__ = ("kinds", "names", "namespace", "only_as_configured", "option", "part", "urls", "verb")
 
     client = "kubernetes"
     """The shared client that asks for it."""
@@ -46,6 +48,8 @@ class Right(str):
     namespace: str
     names: tuple[str, ...]
     urls: tuple[str, ...]
+    part: str
+    only_as_configured: bool
 
     def __new__(
         cls,
@@ -56,13 +60,17 @@ class Right(str):
         namespace: str = "",
         names: Sequence[str] = (),
         urls: Sequence[str] = (),
+        part: str = "",
+        only_as_configured: bool = False,
     ) -> Self:
         """Word a right; see the class."""
         condition = f"with `{option}`: " if option else ""
         place = f" {' and '.join(names)} in {namespace}" if namespace else ""
-        right = super().__new__(cls, f"{condition}{verb} {', '.join(map(str, (*kinds, *urls)))}{place}")
+        meant = [f"{kind}/{part}" if part else str(kind) for kind in kinds]
+        right = super().__new__(cls, f"{condition}{verb} {', '.join((*meant, *urls))}{place}")
         right.verb, right.kinds, right.option = verb, tuple(kinds), option
         right.namespace, right.names, right.urls = namespace, tuple(names), tuple(urls)
+        right.part, right.only_as_configured = part, only_as_configured
         return right
 
 
@@ -74,6 +82,11 @@ def may_list(*kinds: Kind[Any], option: str = "") -> Right:
 def may_get(kind: Kind[Any], *names: str, namespace: str, option: str = "") -> Right:
     """The right to read these objects of one namespace."""
     return Right("get", (kind,), names=names, namespace=namespace, option=option)
+
+
+def may_read_logs(pods: Kind[Any], option: str) -> Right:
+    """The right to read the logs of pods, where an option is set. Logs hold what people sent: nobody has it by default."""
+    return Right("get", (pods,), option=option, part="log", only_as_configured=True)
 
 
 def may_ask(*urls: str) -> Right:
@@ -98,7 +111,8 @@ def roles(rights: Iterable[Right], namespaces: Sequence[str], *, watch: bool) ->
         for kind in right.kinds:
             places = (right.namespace,) if right.namespace else tuple(namespaces) if kind.namespaced else ()
             for namespace in places or ("",):
-                verbs[namespace, kind.group, right.names][kind.plural] |= wanted
+                plural = f"{kind.plural}/{right.part}" if right.part else kind.plural
+                verbs[namespace, kind.group, right.names][plural] |= wanted
     granted: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for (namespace, group, names), plurals in sorted(verbs.items()):
         alike: dict[tuple[str, ...], list[str]] = defaultdict(list)

@@ -20,31 +20,43 @@ def incomplete_problems(what: str, shown: Collection[RequestPart], wanted: Colle
 
 
 def missing_problems(
-    what: str, selector: str, within: timedelta, status: int, *, lines: float, alike: float
+    what: str,
+    logs: str,
+    within: timedelta,
+    status: int,
+    *,
+    lines: float,
+    alike: float,
+    keeper: str = "Loki",
+    earlier: bool = False,
 ) -> Iterator[Result]:
-    """Why no line of a request was found in time, where `lines` of the service followed it, `alike` of which name its path."""
+    """Why no line of a request is in `logs` in time, where `lines` followed it, `alike` of which name its path.
+
+    `keeper` is who has the logs; `earlier` where it is known that older lines are there, and that new ones would be too.
+    """
     bound = format_duration(within)
-    if not lines:
+    if not lines and not earlier:
         yield unknown(
-            f"Loki has no line of {selector} since {what} was sent {bound} ago, not even another one: whether the service logs its "
+            f"{keeper} has no line of {logs} since {what} was sent {bound} ago, not even another one: whether the service logs its "
             "requests was not observed.",
             reason=Reason.MISSING,
         )
     elif not 200 <= status < 300:
         yield unknown(
-            f"{what} was answered {status} and is not in the logs of {selector} after {bound}: "
+            f"{what} was answered {status} and is not in the logs of {logs} after {bound}: "
             "it may not have reached the service.",
             reason=Reason.NOT_VERIFIED,
         )
     elif alike:
         yield unknown(
-            f"Loki has {counted(int(alike), 'line')} of {selector} with the path of {what}, and none with its trace id: put "
+            f"{keeper} has {counted(int(alike), 'line')} of {logs} with the path of {what}, and none with its trace id: put "
             "`{marker}` into `request_log.path`, so that the request is recognized.",
             reason=Reason.NOT_CONFIGURED,
         )
     else:
-        yield failed(
-            f"{what} was not in the logs of {selector} within {bound}, though Loki has "
-            f"{counted(int(lines), 'line')} of it since then.",
-            reason=Reason.MISSING,
+        others = (
+            f"though {keeper} has {counted(int(lines), 'line')} of it since then"
+            if lines
+            else "and nothing else was, though there are older lines"
         )
+        yield failed(f"{what} was not in the logs of {logs} within {bound}, {others}.", reason=Reason.MISSING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collectors.systems.kubernetes.client.cluster import Kubernetes, KubernetesSettings
 from collectors.systems.kubernetes.model.kinds import DEPLOYMENTS, LEASES, NODES, PODS
-from collectors.systems.kubernetes.model.rbac import may_ask, may_get, may_list, roles
+from collectors.systems.kubernetes.model.rbac import may_ask, may_get, may_list, may_read_logs, roles
 
 
 def test_rights_are_worded() -> None:
@@ -13,6 +13,7 @@ def test_rights_are_worded() -> None:
     lease = may_get(LEASES, "kube-scheduler", "kube-controller-manager", namespace="kube-system")
     assert lease == "get leases.coordination.k8s.io kube-scheduler and kube-controller-manager in kube-system"
     assert may_ask("/livez", "/readyz") == "get /livez, /readyz"
+    assert may_read_logs(PODS, "log") == "with `log`: get pods/log"
 
 
 def test_a_role_grants_what_is_needed_and_nothing_else() -> None:
@@ -23,6 +24,15 @@ def test_a_role_grants_what_is_needed_and_nothing_else() -> None:
         {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list"]},
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list"]},
         {"nonResourceURLs": ["/readyz"], "verbs": ["get"]},
+    ]
+
+
+def test_logs_are_a_part_of_pods() -> None:
+    (role,) = roles((may_list(PODS), may_read_logs(PODS, "log")), ("shop",), watch=False)
+    assert (role["kind"], role["metadata"]["namespace"]) == ("Role", "shop")
+    assert role["rules"] == [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+        {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     ]
 
 
