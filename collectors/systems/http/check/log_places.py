@@ -117,7 +117,7 @@ class PodPlace:
         return [Stream({}, found)] if found else []
 
     async def others(self, path: str | None, passed: timedelta, began: Sequence[Container]) -> Others:
-        """Counted in what was read last."""
+        """Counted in what was read last. Raises ProbeError where the pods are no longer those of the start."""
         if set(self._lives) != set(began):
             raise ProbeError(
                 f"Pods of {self.source.pods} were replaced or restarted while the request was looked for, so their logs were not "
