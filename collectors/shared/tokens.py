@@ -8,11 +8,11 @@ import re
 
 __all__ = ["known_tokens"]
 
-#: Plugins of detect-secrets that recognise tokens by their form alone. Twilio's takes account numbers for secrets, and that of npm
-#: takes minutes for a long line with many addresses.
+#: Plugins of detect-secrets that recognise tokens by their form alone. Twilio's takes account numbers for secrets, that of Telegram
+#: names of disks, and that of npm takes minutes for a long line with many addresses.
 _PLUGINS = (
     "artifactory", "azure_storage_key", "discord", "github_token", "gitlab_token", "mailchimp", "openai", "pypi_token",
-    "sendgrid", "slack", "square_oauth", "stripe", "telegram_token",
+    "sendgrid", "slack", "square_oauth", "stripe",
 )  # fmt: skip
 #: Prefixes that services publish and detect-secrets 1.5 does not know.
 _FURTHER = re.compile(
@@ -25,7 +25,8 @@ _FURTHER = re.compile(
     r"|[ps]at\.[\w-]{22}\.[0-9a-f]{24}\.\w{20}|API-[A-Z0-9]{26}\b|sgp_(?:[0-9a-f]{16}_|local_)?[0-9a-f]{40}|shippo_(?:live|test)_[0-9a-f]{40}"
     r"|gl(?:dt|rt|ft|soat|cbt|ptt|imt|agent|oas)-[\w-]{20,}|FLWSECK-[0-9a-f]{32}-X|ntn_\w{40,}|sbp_[0-9a-f]{40}|pplx-\w{40,}|NRAK-[A-Z0-9]{27}|PMAK-[0-9a-f]{24}-[0-9a-f]{34}"
     r"|pscale_(?:tkn|pw|oauth)_[\w.-]{32,}|https://discord(?:app)?\.com/api/webhooks/\d{15,}/[\w-]{40,}|ATATT3xFfGF0\S{100,}"
-    r"|\bkey-[0-9a-f]{32}\b|glc_\w{32,})"
+    r"|\bkey-[0-9a-f]{32}\b|glc_\w{32,}|\b\d{8,10}:AA[\w-]{33}\b"
+    r"|AAAA[\w-]{7}:APA91b[\w-]{100,})"
 )
 
 
