@@ -34,7 +34,7 @@ from collectors.systems.redis.judge.connections import connection_problems
 from collectors.systems.redis.judge.memory import memory_problems, unlike_problems
 from collectors.systems.redis.judge.metrics import scraped_problems
 from collectors.systems.redis.judge.nodes import of_each
-from collectors.systems.redis.judge.persistence import persistence_problems
+from collectors.systems.redis.judge.persistence import folder_problems, persistence_problems
 from collectors.systems.redis.judge.replication import (
     health_problems,
     lag_problems,
@@ -227,6 +227,12 @@ On every Sentinel:
         histories: dict[NodeAddress, deque[model.Traffic]] = self.context.memory.setdefault("traffic", {})
         return model.grow_all(histories, await self.nodes(), self.context.now(), self.target.window)
 
+    @fetched
+    async def roommates(self) -> tuple[Look, ...]:
+        """The nodes that keep their data in one folder of one machine, asked what their files are called."""
+        nodes = [node.address for group in model.roommates(await self.nodes()) for node in group]
+        return await self._look_at(nodes, self._login, model.FILES) if nodes else ()
+
     @cached_property
     def _login(self) -> Login:
         target = self.target
@@ -363,16 +369,20 @@ On every Sentinel:
 
         On every node: the append-only file is on, and its last write and rewrite went well; `save` is not empty, the last
         snapshot went well, none is overdue, and none has been under way for longer than `max_child_time`; the data folder is on
-        `data_volume`, or at least no temporary one. Changes may be in no snapshot for `max_unsaved` before it is a warning, as is
-        `appendfsync no`. Redis that has just started reports its start as the last snapshot, and that as ok: this is a warning
-        until one was written. `persistence` selects when only one of the two is wanted. Settings are those of the running
-        server: what its configuration file has for the next start is not checked.
+        `data_volume`, or at least no temporary one, and no two nodes of one machine write to the same file in it. Changes may be in
+        no snapshot for `max_unsaved` before it is a warning, as is `appendfsync no`. Redis that has just started reports its start
+        as the last snapshot, and that as ok: this is a warning until one was written. `persistence` selects when only one of the
+        two is wanted. Settings are those of the running server: what its configuration file has for the next start is not checked.
 
         How to fix it: `appendonly yes`, `save 3600 1 300 100 60 10000`, `dir` on a persistent volume, in the configuration file.
         The log shows why writing failed.
         """
         nodes, limits = await self.nodes(), self.target
         problems = of_each(nodes, lambda node: persistence_problems(node, limits, self.context.now()))
+        files = {node.address: node for node in await self.roommates()}
+        problems += [
+            problem for group in model.roommates(nodes) for problem in collected(folder_problems(group, files))
+        ]
         good = ok(
             f"All nodes of {limits.name} persist ({limits.persistence}), and their last writes went well; whether the "
             "configuration file that the next start reads has the same settings was not checked.",

@@ -18,6 +18,7 @@ from exporter.verdict import ProbeError, Reason
 from exporter.words import one_line
 
 __all__ = [
+    "FILES",
     "SLOTS",
     "Answers",
     "CacheLimits",
@@ -63,6 +64,7 @@ __all__ = [
     "quorum",
     "remembered",
     "role",
+    "roommates",
     "save_points",
     "seconds_since_save",
     "seen",
@@ -375,6 +377,25 @@ def children(node: Answers) -> list[Child]:
         for writes, running, seconds in kinds
         if running in node.info and node.number(running)
     ]
+
+
+#: What shows the names of a node's files; 7.0 and later have the third.
+FILES = tuple(f"CONFIG GET {name}" for name in ("dbfilename", "appendfilename", "appenddirname"))
+
+
+def roommates(nodes: Iterable[Look]) -> list[tuple[Answers, ...]]:
+    """The groups of nodes that keep their data in one folder of one machine, as far as they show that.
+
+    Containers and machines behind one address have each a folder of that name: there another port is published than the one
+    that Redis listens on, or the processes have the same number.
+    """
+    groups: dict[tuple[str, str], dict[str, Answers]] = {}
+    for node in seen(nodes):
+        own, listens = node.info.get("process_id", ""), node.info.get("tcp_port")
+        folder = None if node.error("CONFIG GET dir") else node.setting("dir")
+        if own and folder and listens == str(node.address.port):
+            groups.setdefault((node.address.ip or node.address.host, folder), {}).setdefault(own, node)
+    return [tuple(group.values()) for group in groups.values() if len(group) > 1]
 
 
 def save_points(text: str) -> list[tuple[int, int]]:

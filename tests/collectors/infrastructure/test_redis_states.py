@@ -486,6 +486,39 @@ async def test_a_data_folder_that_was_deleted(start_redis: Start) -> None:
     )
 
 
+@pytest.mark.parametrize("release", [OLD, NEW, VALKEY])
+async def test_two_nodes_with_the_same_files(tmp_path: Path, release: str) -> None:
+    """What one has saved is replaced by what the other saves, and is what it has after its next start."""
+    with ExitStack() as stack:
+        alone = (*HEALTHY, "--appendonly", "no")
+        first = stack.enter_context(Node(tmp_path, *alone, release=release))
+        first.write_and_save()
+        second = stack.enter_context(Node(tmp_path, *alone, "--dir", str(first.data), release=release))
+        second.command("SET", "written:by", "the second")
+        second.command("SAVE")
+        first.kill()
+        first.start()
+        assert first.command("GET", "written:by") == "the second"
+        for node in (first, second):
+            node.write_and_save()
+        result = await see("persistence_configured", first, second, mode="replication", persistence="rdb")
+        named = ("--dir", str(first.data), "--dbfilename", "other.rdb")
+        third = stack.enter_context(Node(tmp_path, *alone, *named, release=release))
+        third.write_and_save()
+        apart = await see("persistence_configured", first, third, mode="replication", persistence="rdb")
+        for node in (first, second):
+            node.command("CONFIG", "SET", "appendonly", "yes")
+        log = await see("persistence_configured", first, second, mode="replication", persistence="aof")
+    assert (result.status, result.reason) == (Status.FAILED, Reason.MISCONFIGURED)
+    assert result.summary == (
+        f"{first.address} and {second.address} write to the same file, {first.data}/dump.rdb: each loads at its start what "
+        "another one has written."
+    )
+    assert apart.status is Status.OK
+    assert log.status is Status.FAILED
+    assert "/appendonly.aof: each loads at its start what another one has written." in log.summary
+
+
 # Doors
 
 

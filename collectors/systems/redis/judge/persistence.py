@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from collectors.systems.prometheus.model.volumes import is_temporary
 from collectors.systems.redis.model import (
     Answers,
+    Look,
+    NodeAddress,
     Persistence,
     RedisLimits,
+    Unseen,
     children,
     never_saved,
     save_points,
@@ -18,9 +21,9 @@ from collectors.systems.redis.model import (
 )
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, warning
-from exporter.words import counted
+from exporter.words import counted, listed
 
-__all__ = ["persistence_problems"]
+__all__ = ["folder_problems", "persistence_problems"]
 
 #: A snapshot may be late by this much: Redis looks ten times a second, but waits 5 s after a failure, and forking takes time.
 _SNAPSHOT_GRACE = timedelta(minutes=1)
@@ -56,6 +59,31 @@ def persistence_problems(node: Answers, limits: RedisLimits, now: datetime) -> I
             f"{where} writes to {folder}, which does not outlive the machine or container.",
             reason=Reason.MISCONFIGURED,
         )
+
+
+def folder_problems(group: Sequence[Answers], files: Mapping[NodeAddress, Look]) -> Iterator[Result]:
+    """Nodes that share a folder write files of different names: the start of one loads what the other has written.
+
+    `files` is what each of them calls its files. Raises ProbeError for one that did not answer that.
+    """
+    writers: dict[str, list[NodeAddress]] = {}
+    for node in group:
+        named = files[node.address]
+        if isinstance(named, Unseen):
+            raise named.why
+        folder = PurePosixPath(node.setting("dir") or "")
+        if save_points(node.setting("save") or "") or node.info.get("role") == "slave":
+            writers.setdefault(str(folder / (named.setting("dbfilename") or "")), []).append(node.address)
+        if node.number("aof_enabled"):
+            log = folder / (named.setting("appenddirname") or "") / (named.setting("appendfilename") or "")
+            writers.setdefault(str(log), []).append(node.address)
+    for file, addresses in writers.items():
+        if len(addresses) > 1:
+            yield failed(
+                f"{listed(map(str, addresses))} write to the same file, {file}: each loads at its start what another one "
+                "has written.",
+                reason=Reason.MISCONFIGURED,
+            )
 
 
 def _append_only_problems(node: Answers) -> Iterator[Result]:
