@@ -45,6 +45,7 @@ from collectors.systems.nats.judge.origins import (
     waiting,
 )
 from collectors.systems.nats.judge.servers import (
+    callout_problems,
     certificate_problems,
     client_problems,
     detection_problems,
@@ -103,6 +104,14 @@ class NatsNode(Options):
     )
 
 
+class NatsClient(Options):
+    """A client that the authentication callout lets in."""
+
+    username: str | None = Field(None, description="User that it names.")
+    password: Secret | None = Field(None, description="Password of the user.")
+    token: Secret | None = Field(None, description="Token, where it has one.")
+
+
 class NatsScrape(Scrape):
     """Where the metrics of prometheus-nats-exporter are found in Prometheus; the Helm chart's begin with `nats_`."""
 
@@ -152,6 +161,10 @@ class NatsTarget(Target, PodOptions, _Limits):
     tls_first: bool = Field(
         False, description="Whether the servers wait for TLS before they say anything (`handshake_first: true`)."
     )
+    callout: NatsClient | None = Field(
+        None,
+        description="A client that the authentication callout (`auth_callout`) has to let in: it is logged in and out again.",
+    )
 
 
 class NatsSettings(SectionSettings, _Limits):
@@ -198,6 +211,21 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         return await attempt_all(
             self.resources.enter_async_context(connected(node.server, login)) for node in target.nodes
         )
+
+    @fetched
+    async def callouts(self) -> tuple[ProbeError | None, ...]:
+        """Why each server does not let in the client of `callout`; nothing without one."""
+        target, client = self.target, self.target.callout
+        if client is None:
+            return ()
+        user, password = client.username, client.password
+        login = Login(user, password, client.token, None, None, target.tls, target.node_timeout, target.tls_first)
+
+        async def enter(server: str) -> None:
+            async with connected(server, login):
+                pass
+
+        return await attempt_all(enter(node.server) for node in target.nodes)
 
     @fetched
     async def latencies(self) -> tuple[float | ProbeError, ...]:
@@ -282,9 +310,9 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         """A cluster that lost a server still serves, and its health check still says ok; the next loss then stops every stream.
 
         Every server is asked: it accepts a client and answers PING, /healthz is 200, /routez names all its peers (a dead peer does
-        not change /healthz), its gateways and leaf connections are there, it has connections left (`max_connections`), and it cut
-        off no slow consumer since the last check. With `pods`, their pods are Ready and do not keep restarting, and their workload
-        has all its replicas; without it pods are not checked.
+        not change /healthz), its gateways and leaf connections are there, it has connections left (`max_connections`), it lets in
+        the client of `callout`, and it cut off no slow consumer since the last check. With `pods`, their pods are Ready and do not
+        keep restarting, and their workload has all its replicas; without it pods are not checked.
 
         How to fix it: see the log of the server that is named, or of the one that its peers do not see.
         """
@@ -309,6 +337,8 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         for node, connection, monitor in pairs:
             if isinstance(connection, Connection) and isinstance(monitor, Monitor):
                 problems += same_problems(node.server, connection.server_id, monitor)
+        for why in await self.callouts():
+            problems += callout_problems(why)
         for monitor in seen:
             problems += health_problems(monitor)
             problems += client_problems(monitor)

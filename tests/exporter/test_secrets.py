@@ -247,7 +247,12 @@ def configuration(port: int) -> dict[str, Any]:
             "nats": {
                 **often,
                 "targets": [
-                    {"name": name, "nodes": [{"server": address, "monitoring": http}], **credentials}
+                    {
+                        "name": name,
+                        "nodes": [{"server": address, "monitoring": http}],
+                        "callout": {"password": "canary", "token": "canary"},
+                        **credentials,
+                    }
                     for name, credentials in logins.items()
                 ],
             },

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import hashlib
 import json
+import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import nats
+import nkeys
 import pytest
+from nats.aio.msg import Msg
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
@@ -18,7 +25,7 @@ from nats.js.api import (
     StreamSource,
 )
 
-from exporter.verdict import Status
+from exporter.verdict import Reason, Status
 from tests.collectors.infrastructure.test_nats import ALL, client, see
 from tests.collectors.infrastructure.test_nats_states import becomes
 from tests.servers.certificates import Issued
@@ -212,3 +219,109 @@ async def test_copies_that_are_all_in_one_zone(tmp_path: Path) -> None:
             )
             together = "All 3 copies of stream orders are on servers with the tag az:a, and are lost together."
             await becomes(REPLICATION, together, Status.WARNING, *nodes)
+
+
+class Callout:
+    """A service that lets in the user `app` of account APP, for servers with `settings`; `answers` while it shall."""
+
+    def __init__(self) -> None:
+        self._key = nkeys.from_seed(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_ACCOUNT))
+        self.issuer = self._key.public_key.decode()
+        self.answers = True
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of a server: the exporter's own user, and that of the service, are let in without asking."""
+        users = [{"user": name, "password": CALLOUT_PASSWORD} for name in ("checklist", "service")]
+        return {
+            "accounts": {"AUTH": {"users": users[1:]}, "APP": {"users": users[:1], "jetstream": "enabled"}},
+            "authorization": {
+                "timeout": 1,
+                "auth_callout": {"issuer": self.issuer, "account": "AUTH", "auth_users": ["checklist", "service"]},
+            },
+        }
+
+    async def answer(self, message: Msg) -> None:
+        """The reply to one request of a server."""
+        if not self.answers:
+            return
+        asked = json.loads(_unpadded(message.data.split(b".")[1]))["nats"]
+        user = {"type": "user", "version": 2, "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1}
+        known = asked["connect_opts"].get("user") == "app" and asked["connect_opts"].get("pass") == CALLOUT_PASSWORD
+        verdict = (
+            {"jwt": self._signed(asked["user_nkey"], "APP", user)} if known else {"error": "nobody knows that user"}
+        )
+        reply = {"type": "authorization_response", "version": 2, **verdict}
+        await message.respond(self._signed(asked["user_nkey"], asked["server_id"]["id"], reply).encode())
+
+    def _signed(self, subject: str, audience: str, claims: dict[str, Any]) -> str:
+        header = {"typ": "JWT", "alg": "ed25519-nkey"}
+        body = {
+            "iss": self.issuer,
+            "sub": subject,
+            "aud": audience,
+            "iat": int(time.time()),
+            "jti": "1",
+            "nats": claims,
+        }
+        text = ".".join(_padless(json.dumps(part).encode()) for part in (header, body))
+        return f"{text}.{_padless(self._key.sign(text.encode()))}"
+
+
+CALLOUT_PASSWORD = "canary-of-the-callout"
+
+
+def _padless(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _unpadded(text: bytes) -> bytes:
+    return base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+
+
+async def answer_to_app(server: Nats) -> str:
+    """What a server answers to the user `app`."""
+    reader, writer = await asyncio.open_connection(LOOPBACK, server.port)
+    try:
+        login = {"user": "app", "pass": CALLOUT_PASSWORD, "verbose": False, "protocol": 1}
+        await reader.readline()
+        writer.write(b"CONNECT %s\r\nPING\r\n" % json.dumps(login).encode())
+        async with asyncio.timeout(30):
+            while (line := await reader.readline()).startswith((b"INFO", b"PING")):
+                pass
+        return line.decode()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_an_authentication_callout_that_nobody_answers(tmp_path: Path) -> None:
+    """The exporter's own user is let in without it, and notices nothing."""
+    callout = Callout()
+    own = {"username": "checklist", "password": CALLOUT_PASSWORD}
+    app = {"callout": {"username": "app", "password": CALLOUT_PASSWORD}}
+    with Nats(tmp_path, **callout.settings) as server:
+        service = await nats.connect(server.url, user="service", password=CALLOUT_PASSWORD)
+        try:
+            await service.subscribe("$SYS.REQ.USER.AUTH", cb=callout.answer)
+            await service.flush()
+            assert "PONG" in await answer_to_app(server)
+            let_in = await see(HEALTH, server, **own, **app)
+            unknown_user = await see(
+                HEALTH, server, **own, callout={"username": "nobody", "password": CALLOUT_PASSWORD}
+            )
+            callout.answers = False
+            assert "-ERR 'Authorization Violation'" in await answer_to_app(server)
+            mute = await see(HEALTH, server, **own, **app)
+        finally:
+            await service.close()
+        gone = await see(HEALTH, server, **own, **app)
+        unasked = await see(HEALTH, server, **own)
+    assert (let_in.status, unasked.status) == (Status.OK, Status.OK), let_in.summary
+    for refused in (unknown_user, mute, gone):
+        assert (refused.status, refused.reason) == (Status.FAILED, Reason.DOWN), refused.summary
+        assert refused.summary.startswith(
+            "The client of `callout`, which the authentication callout has to let in, is refused: does its service answer? "
+            f"NATS {LOOPBACK}:{server.port} cannot be used: "
+        )
+        assert CALLOUT_PASSWORD not in refused.summary

@@ -10,7 +10,14 @@ from exporter.options import format_duration, format_seconds
 from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
 from exporter.words import counted
 
-__all__ = ["certificate_problems", "client_problems", "detection_problems", "health_problems", "slow_problems"]
+__all__ = [
+    "callout_problems",
+    "certificate_problems",
+    "client_problems",
+    "detection_problems",
+    "health_problems",
+    "slow_problems",
+]
 
 #: Share of a server's connections in use from which to warn.
 _NEARLY_ALL = 0.9
@@ -39,6 +46,22 @@ def client_problems(monitor: Monitor) -> Iterator[Result]:
         yield failed(f"NATS server {monitor.name} refuses further clients: {used}.", reason=Reason.LIMIT)
     elif varz.connections >= _NEARLY_ALL * varz.max_connections:
         yield warning(f"NATS server {monitor.name} will soon refuse clients: {used}.")
+
+
+def callout_problems(why: ProbeError | None) -> Iterator[Result]:
+    """Whether a server lets in a client that its authentication callout has to accept; `why` is what it says against that.
+
+    Those who are let in without a callout notice nothing when nobody answers it.
+    """
+    if why is None:
+        return
+    if why.reason is Reason.DENIED:
+        yield failed(
+            f"The client of `callout`, which the authentication callout has to let in, is refused: does its service answer? {why}",
+            reason=Reason.DOWN,
+        )
+    else:
+        yield unobserved(why)
 
 
 def certificate_problems(monitor: Monitor, limits: NatsLimits) -> Iterator[Result]:
