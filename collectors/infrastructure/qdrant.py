@@ -112,7 +112,8 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
     async def peers(self) -> tuple[Peer | ProbeError, ...]:
         """What each peer answers, or why it does not."""
         key, collections = self.target.api_key, self.target.collections
-        return await attempt_all(client.look(http, key, collections) for http in self._https)
+        recent = self.context.now() - self.target.max_snapshot_age
+        return await attempt_all(client.look(http, key, collections, recent) for http in self._https)
 
     def _nodes(self) -> Iterable[tuple[QdrantNode, Http]]:
         return zip(self.target.nodes, self._https, strict=True)
@@ -179,10 +180,11 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
         """A snapshot holds the shards of the peer that took it, so a collection is saved when every peer has one of it.
 
         On each peer, each collection that has shards there has a snapshot no older than `max_snapshot_age`, not empty, with a
-        checksum. A snapshot of the whole storage counts for a server alone, and is a warning in a cluster, whose peers Qdrant does
-        not restore from it. Qdrant takes no snapshots by itself and by default keeps them on the disk that they are to replace;
-        whether they are copied elsewhere it does not show. `without_snapshots` names collections that can be made again, each
-        with the reason. With `cronjob`, the CronJob that takes them is not suspended, and its last success is recent.
+        checksum; or each of those shards has one, of any of its copies. A snapshot of the whole storage counts for a server alone,
+        and is a warning in a cluster, whose peers Qdrant does not restore from it. Qdrant takes no snapshots by itself and by
+        default keeps them on the disk that they are to replace; whether they are copied elsewhere it does not show.
+        `without_snapshots` names collections that can be made again, each with the reason. With `cronjob`, the CronJob that takes
+        them is not suspended, and its last success is recent.
 
         How to fix it: run a job every day that sends POST /collections/NAME/snapshots to every peer, and set
         `storage.snapshots_config.snapshots_storage: s3` or copy the files away.
@@ -194,8 +196,7 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
         peers, problems = await self._seen()
         problems += judge.unwatched_problems(peers, len(target.nodes))
         problems += judge.missing_problems(peers, target)
-        for peer in peers:
-            problems += judge.snapshot_problems(peer, target, now)
+        problems += judge.snapshot_problems(peers, target, now)
         names = {name for peer in peers for name in peer.collections}
         kept = names - set(target.without_snapshots)
         if peers and not kept:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Generic
 from urllib.parse import quote, urlsplit
 
-from collectors.shared.attempts import attempt
+from collectors.shared.attempts import attempt, attempt_all
 from collectors.shared.certificate_expiry import certificate_expiry
 from collectors.shared.decoding import decode
 from collectors.systems.qdrant.model import (
@@ -33,6 +33,7 @@ from collectors.systems.qdrant.model import (
 from exporter.http import Http
 from exporter.options import Secret
 from exporter.reply import Reply
+from exporter.verdict import ProbeError
 
 __all__ = ["held", "look"]
 
@@ -85,12 +86,13 @@ class _Refusal(_Struct, frozen=True):
     status: _Status
 
 
-async def look(http: Http, api_key: Secret | None, wanted: AnyOf[str] = ()) -> Peer:
+async def look(http: Http, api_key: Secret | None, wanted: AnyOf[str] = (), recent: datetime | None = None) -> Peer:
     """Everything that sections judge of the peer at `http`. Raises ProbeError when it does not answer, or not to this key.
 
-    `wanted` are collections that have to exist, by their names or aliases.
+    `wanted` are collections that have to exist, by their names or aliases. Of a collection without a snapshot since `recent`,
+    those of single shards are listed.
     """
-    ask = _Asking(http, api_key)
+    ask = _Asking(http, api_key, recent)
     ready = await http.get("/readyz", expect=(200, 503))  # asks for no key
     names = sorted(entry.name for entry in (await ask.result("/collections", _Names)).collections)
     anonymous, cluster, metrics, storage, collections = await asyncio.gather(
@@ -130,8 +132,9 @@ async def held(http: Http, api_key: Secret | None) -> dict[str, Held]:
 class _Asking:
     """Requests to one peer, as many at a time as there are connections."""
 
-    def __init__(self, http: Http, api_key: Secret | None) -> None:
+    def __init__(self, http: Http, api_key: Secret | None, recent: datetime | None = None) -> None:
         self._http = http
+        self._recent = recent
         self._headers = {"api-key": api_key.get_secret_value()} if api_key else {}
         self._places = asyncio.Semaphore(4)
 
@@ -147,13 +150,28 @@ class _Asking:
 
     async def collection(self, name: str) -> Collection:
         path = f"/collections/{quote(name, safe='')}"
-        return Collection(
-            *await asyncio.gather(
-                attempt(self._info(path)),
-                attempt(self.result(f"{path}/cluster", Shards)),
-                attempt(self.result(f"{path}/snapshots", list[Snapshot])),
-            )
+        info, shards, snapshots = await asyncio.gather(
+            attempt(self._info(path)),
+            attempt(self.result(f"{path}/cluster", Shards)),
+            attempt(self.result(f"{path}/snapshots", list[Snapshot])),
         )
+        return Collection(info, shards, snapshots, await self._of_shards(path, shards, snapshots))
+
+    async def _of_shards(
+        self, path: str, shards: Shards | ProbeError, snapshots: list[Snapshot] | ProbeError
+    ) -> dict[int, list[Snapshot] | ProbeError]:
+        """The snapshots of single shards, where they are needed as the collection has no recent one."""
+        if self._recent is None or isinstance(shards, ProbeError) or isinstance(snapshots, ProbeError):
+            return {}
+        if any(one.made and one.made >= self._recent for one in snapshots if one.is_of(shards.peer_id)):
+            return {}
+        held = [shard.shard_id for shard in shards.local_shards]
+        found = await attempt_all(self._of_shard(f"{path}/shards/{shard}/snapshots") for shard in held)
+        return dict(zip(held, found, strict=True))
+
+    async def _of_shard(self, path: str) -> list[Snapshot]:
+        reply = await self._get(path, expect=(200, 404))  # before 1.4 there were none
+        return decode(reply, _Envelope[list[Snapshot]]).result if reply.status == 200 else []
 
     async def _info(self, path: str) -> Info | Unreadable:
         reply = await self._get(path, expect=(200, 404, 500))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
@@ -465,16 +465,35 @@ def _points(peers: Sequence[Peer]) -> dict[tuple[str, int], dict[str, int]]:
 # -- snapshots
 
 
-def snapshot_problems(peer: Peer, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
-    """The collections whose shards on this peer are in no usable, recent snapshot: one holds the shards of its own peer alone."""
-    for name, collection in peer.collections.items():
-        if name not in limits.without_snapshots:
-            yield from collected(_saved(name, peer, collection, limits, now))
+def snapshot_problems(peers: Sequence[Peer], limits: QdrantLimits, now: datetime) -> Iterator[Result]:
+    """The collections whose shards on a peer are in no usable, recent snapshot: one holds the shards of its own peer alone."""
+    single = _of_shards(peers)
+    for peer in peers:
+        for name, collection in peer.collections.items():
+            if name not in limits.without_snapshots:
+                yield from collected(_saved(name, peer, collection, single.get(name, {}), limits, now))
 
 
-def _saved(name: str, peer: Peer, collection: Collection, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
-    """A snapshot of the whole storage counts as well; but that of a cluster's peer cannot be restored as it is."""
-    if not seen(collection.shards).local_shards:
+#: Snapshots of single shards, by shard and the peer that lists them.
+_OfShards = Mapping[int, Mapping[str, Sequence[Snapshot]]]
+
+
+def _of_shards(peers: Iterable[Peer]) -> dict[str, _OfShards]:
+    """Those of each collection: one of any copy of a shard holds what is in all of them."""
+    found: dict[str, dict[int, dict[str, Sequence[Snapshot]]]] = {}
+    for peer in peers:
+        for name, collection in peer.collections.items():
+            for shard, snapshots in collection.of_shards.items():
+                if not isinstance(snapshots, ProbeError) and snapshots:
+                    found.setdefault(name, {}).setdefault(shard, {})[peer.url] = snapshots
+    return dict(found)
+
+
+def _saved(
+    name: str, peer: Peer, collection: Collection, single: _OfShards, limits: QdrantLimits, now: datetime
+) -> Iterator[Result]:
+    """Snapshots of each shard count as well, and one of the whole storage; but a cluster's peer cannot be restored from that."""
+    if not (held := {shard.shard_id for shard in seen(collection.shards).local_shards}):
         return
     own = peer.cluster.peer_id if isinstance(peer.cluster, Cluster) else 0
     listed_here = seen(collection.snapshots)
@@ -488,9 +507,15 @@ def _saved(name: str, peer: Peer, collection: Collection, limits: QdrantLimits, 
                 reason=Reason.MISSING,
             )
         ]
-    whole = seen(peer.storage) if problems else []
+    if problems and any(single.get(shard) for shard in held):
+        of_each = [problem for shard in sorted(held) for problem in _of_shard(name, shard, peer, single, limits, now)]
+        problems = problems if taken and of_each else of_each
     if not problems:
         return
+    whole = seen(peer.storage)
+    for shard, snapshots in collection.of_shards.items():
+        if isinstance(snapshots, ProbeError) and shard not in single:
+            raise snapshots
     if not whole or any(_snapshots("the whole storage", peer.url, whole, limits, now)):
         yield from problems
     elif not (isinstance(peer.cluster, Cluster) and peer.cluster.alone):
@@ -498,6 +523,19 @@ def _saved(name: str, peer: Peer, collection: Collection, limits: QdrantLimits, 
             f"Collection {name} on {peer.url} is saved by a snapshot of the whole storage alone, from which Qdrant restores no "
             "peer of a cluster: take one of the collection."
         )
+
+
+def _of_shard(
+    name: str, shard: int, peer: Peer, single: _OfShards, limits: QdrantLimits, now: datetime
+) -> Sequence[Result]:
+    """What is wrong with the snapshots of a shard that this peer has, unless those of another copy are in order."""
+    what = f"shard {shard} of collection {name}"
+    by_peer = {
+        url: list(_snapshots(what, url, snapshots, limits, now)) for url, snapshots in single.get(shard, {}).items()
+    }
+    if any(not problems for problems in by_peer.values()):
+        return []
+    return by_peer.get(peer.url) or list(_snapshots(what, peer.url, (), limits, now))
 
 
 def _snapshots(
@@ -538,17 +576,13 @@ def _newest(snapshots: Sequence[Snapshot]) -> tuple[Snapshot, datetime] | None:
 
 
 def _dated(snapshots: Sequence[Snapshot]) -> list[tuple[Snapshot, datetime]]:
-    return [
-        # The server writes UTC without a zone.
-        (snapshot, snapshot.creation_time.replace(tzinfo=snapshot.creation_time.tzinfo or UTC))
-        for snapshot in snapshots
-        if snapshot.creation_time is not None
-    ]
+    return [(snapshot, snapshot.made) for snapshot in snapshots if snapshot.made is not None]
 
 
 def snapshot_age(peers: Sequence[Peer], limits: QdrantLimits, now: datetime) -> float:
     """Seconds since the oldest of the newest snapshots was made; NaN (which is no measurement) without any."""
     ages = []
+    single = _of_shards(peers)
     for peer in peers:
         whole = [] if isinstance(peer.storage, ProbeError) else peer.storage
         for name, collection in peer.collections.items():
@@ -556,8 +590,15 @@ def snapshot_age(peers: Sequence[Peer], limits: QdrantLimits, now: datetime) -> 
                 continue
             own = peer.cluster.peer_id if isinstance(peer.cluster, Cluster) else 0
             taken = [snapshot for snapshot in collection.snapshots if snapshot.is_of(own)]
-            if (newest := _newest([*taken, *whole])) is not None:
-                ages.append((now - newest[1]).total_seconds())
+            found = [newest[1]] if (newest := _newest([*taken, *whole])) is not None else []
+            shards = [
+                _newest([one for snapshots in single.get(name, {}).get(shard, {}).values() for one in snapshots])
+                for shard in collection.of_shards
+            ]
+            if shards and all(shards):
+                found.append(min(newest[1] for newest in shards if newest is not None))
+            if found:
+                ages.append((now - max(found)).total_seconds())
     return max(ages, default=float("nan"))
 
 

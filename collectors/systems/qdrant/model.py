@@ -281,6 +281,11 @@ class Snapshot(_Struct, frozen=True):
     creation_time: datetime | None = None
     checksum: str | None = None
 
+    @property
+    def made(self) -> datetime | None:
+        """When it was made; None where that is not shown."""
+        return self.creation_time and self.creation_time.replace(tzinfo=self.creation_time.tzinfo or UTC)
+
     def is_of(self, peer: int) -> bool:
         """Whether it may be of this peer's shards: its name has the peer that took it, and all peers may list one folder."""
         found = _TAKEN_BY.search(self.name)
@@ -289,11 +294,15 @@ class Snapshot(_Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a peer answers about one collection; ProbeError where it does not."""
+    """What a peer answers about one collection; ProbeError where it does not.
+
+    `of_shards` are the snapshots of single shards that the peer holds, by shard; none where the collection itself has a recent one.
+    """
 
     info: Info | Unreadable | ProbeError
     shards: Shards | ProbeError
     snapshots: list[Snapshot] | ProbeError
+    of_shards: Mapping[int, list[Snapshot] | ProbeError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -865,6 +865,59 @@ async def test_snapshots_of_other_peers_in_one_folder() -> None:
     assert first not in result.summary
 
 
+def of_shard(peer: Peer, qdrant: Qdrant, shard: int, collection: str = "partly_saved", **changes: Any) -> None:
+    """Let a peer list one snapshot of a shard, as the documentation of 1.18 has the reply; no such reply was recorded."""
+    made = (qdrant.now - timedelta(hours=2)).replace(tzinfo=None)
+    name = f"{collection}-shard-{shard}-{made:%Y-%m-%d-%H-%M-%S}.snapshot"
+    snapshot = {"name": name, "size": 90_000, "creation_time": made.isoformat(), "checksum": "c0ffee"} | changes
+    path = f"/collections/{collection}/shards/{shard}/snapshots"
+    peer.answer(path, body=json.dumps({"result": [snapshot], "status": "ok", "time": 0.001}))
+
+
+def held_by(peer: Peer, collection: str = "partly_saved") -> list[int]:
+    """The shards that a peer lists as its own."""
+    document = json.loads(peer.replies["GET", f"/collections/{collection}/cluster", "reader"]["body"])
+    return [shard["shard_id"] for shard in document["result"]["local_shards"]]
+
+
+async def test_snapshots_of_each_shard_are_one_of_the_collection() -> None:
+    with replay("cluster_snapshot_on_one_peer_only", "cluster_healthy") as qdrant:
+        _, second, third = qdrant.peers  # the first has a snapshot of the collection
+        (shard,) = set(held_by(second)) & set(held_by(third))
+        for peer in (second, third):
+            for held in held_by(peer):
+                of_shard(peer, qdrant, held)
+        of_each = await see(BACKUPS, qdrant)
+        of_shard(second, qdrant, shard, size=0)
+        of_the_other_copy = await see(BACKUPS, qdrant)
+        of_shard(third, qdrant, shard, creation_time="2026-11-01T00:00:00")
+        useless = await see(BACKUPS, qdrant)
+        for peer in (second, third):
+            peer.answer(f"/collections/partly_saved/shards/{shard}/snapshots", body='{"result": []}')
+        of_some = await see(BACKUPS, qdrant)
+        second.answer(f"/collections/partly_saved/shards/{shard}/snapshots", status=403)
+        third.answer(f"/collections/partly_saved/shards/{shard}/snapshots", status=403)
+        denied = await see(BACKUPS, qdrant)
+    what = f"hard {shard} of collection partly_saved"
+    assert of_each.status is of_the_other_copy.status is Status.OK, of_the_other_copy.summary
+    assert of_each.measurements["snapshot_age_seconds"] == 7200
+    assert useless.status is Status.FAILED
+    assert f"The newest snapshot of s{what} on {second.url} is empty." in useless.summary
+    assert f"The newest snapshot of s{what} on {third.url} is 2" in useless.summary
+    assert of_some.status is Status.FAILED
+    assert f"S{what} has no snapshot on {second.url}, which holds shards of it." in of_some.summary
+    assert denied.status is Status.UNKNOWN
+
+
+async def test_a_release_without_snapshots_of_shards() -> None:
+    with replay("single_no_snapshot") as qdrant:
+        for name in ("documents", "images"):
+            qdrant.peers[0].answer(f"/collections/{name}/shards/0/snapshots", status=404)
+        result = await see(BACKUPS, qdrant)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.MISSING)
+    assert result.summary.startswith("Collection documents has no snapshot on ")
+
+
 @pytest.mark.parametrize(
     ("size", "status", "told"),
     [
