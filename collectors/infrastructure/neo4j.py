@@ -53,6 +53,8 @@ _MIN_FREE_RATIO = 0.2
 _MAX_FILES = 100_000
 _HEAD = 512
 _INDEXES = "SHOW INDEXES YIELD name, state, populationPercent, owningConstraint"
+#: Without the statements themselves, which may hold anything.
+_TRANSACTIONS = "SHOW TRANSACTIONS YIELD database, transactionId, username, status, elapsedTime, waitTime"
 
 _SETTINGS = (
     "dbms.security.auth_enabled",
@@ -153,6 +155,7 @@ On Enterprise, by an administrator on the database system:
   CREATE ROLE checklist;
   GRANT ACCESS ON DATABASE * TO checklist;
   GRANT SHOW INDEX ON DATABASE * TO checklist;
+  GRANT SHOW TRANSACTION (*) ON DATABASE * TO checklist;
   GRANT SHOW SETTING dbms.security.*, server.* ON DBMS TO checklist;
   GRANT SHOW SERVERS ON DBMS TO checklist;
   GRANT SHOW USER ON DBMS TO checklist;
@@ -198,14 +201,21 @@ On Community, which has no roles (every user is an administrator there):
             settings = await attempt(self._settings_of(connection))
             users = await attempt(self._users(connection))
         known = Look(server.bolt, edition, latency, None, databases, servers, settings, None, None)
-        routed, http, indexes = await asyncio.gather(
-            self._routed(server, login), self._http_version(server), self._indexes(server, login, known.populated)
+        routed, http, (transactions, indexes) = await asyncio.gather(
+            self._routed(server, login), self._http_version(server), self._work(server, login, known.populated)
         )
         user, others = (users, {}) if isinstance(users, ProbeError) else (users.get(model.DEFAULT_USER), users)
         names = tuple(sorted(others.keys() - {model.DEFAULT_USER}))
         certificates = await self._certificates(server)
         return replace(
-            known, routed=routed, user=user, http=http, others=names, indexes=indexes, certificates=certificates
+            known,
+            routed=routed,
+            user=user,
+            http=http,
+            others=names,
+            indexes=indexes,
+            certificates=certificates,
+            transactions=transactions,
         )
 
     async def _certificates(self, server: Neo4jServer) -> dict[str, datetime | ProbeError | None]:
@@ -242,12 +252,16 @@ On Community, which has no roles (every user is an administrator there):
             return await attempt(self._timed(connection))
 
     @staticmethod
-    async def _indexes(
+    async def _work(
         server: Neo4jServer, login: Login, names: Iterable[str]
-    ) -> dict[str, list[dict[str, Any]] | ProbeError]:
-        """The indexes of each database, over a connection of their own: a server that has just started takes long for them."""
+    ) -> tuple[list[dict[str, Any]] | ProbeError, dict[str, list[dict[str, Any]] | ProbeError]]:
+        """The open transactions, and the indexes of each database, over a connection of their own.
+
+        A server that has just started takes long for them.
+        """
         async with connected(server.bolt, login) as connection:
-            return {name: await attempt(connection.rows(_INDEXES, name)) for name in names}
+            transactions = await attempt(connection.rows(_TRANSACTIONS, "system"))
+            return transactions, {name: await attempt(connection.rows(_INDEXES, name)) for name in names}
 
     async def _http_version(self, server: Neo4jServer) -> str | ProbeError | None:
         return None if server.http is None else await attempt(self._version(self._http(server.http)))
@@ -373,7 +387,7 @@ On Community, which has no roles (every user is an administrator there):
         needs=(
             "a user",
             "Bolt (and HTTP) of every server",
-            "Enterprise: SHOW SERVERS ON DBMS, SHOW INDEX",
+            "Enterprise: SHOW SERVERS ON DBMS, SHOW INDEX, SHOW TRANSACTION",
             *POD_RIGHTS,
         ),
     )
@@ -381,12 +395,14 @@ On Community, which has no roles (every user is an administrator there):
         """A server that accepts connections, which is all that the usual readiness check sees, may have its databases offline.
 
         Every server runs `RETURN 1` by Bolt within `max_latency`; SHOW DATABASES shows each database online, as requested, with one
-        writer, taking writes (except those in `read_only`); SHOW INDEXES shows each index online; on Enterprise SHOW SERVERS shows
-        each server Enabled and Available. A client that asks for a route (neo4j://) reaches a writer: addresses that are advertised
-        wrongly are noticed here. HTTP answers where it is configured. With `pods`, their pods are Ready and do not keep restarting,
-        and their workload has all its replicas; without it pods are not checked.
+        writer, taking writes (except those in `read_only`); SHOW INDEXES shows each index online; SHOW TRANSACTIONS shows none that
+        has waited for a lock longer than `max_lock_wait`; on Enterprise SHOW SERVERS shows each server Enabled and Available. A
+        client that asks for a route (neo4j://) reaches a writer: addresses that are advertised wrongly are noticed here. HTTP
+        answers where it is configured. With `pods`, their pods are Ready and do not keep restarting, and their workload has all its
+        replicas; without it pods are not checked.
 
         How to fix it: see debug.log of the server that is named, and `server.bolt.advertised_address` when only routes fail.
+        TERMINATE TRANSACTION ends one that holds a lock; `db.lock.acquisition.timeout` limits how long others wait for it.
         """
         return await with_pods(self, self.target.pods, self._healthy())
 
@@ -403,6 +419,8 @@ On Community, which has no roles (every user is an administrator there):
                         f"Neo4j {where}", expiry, self.target.certificate_warn, self.context.now()
                     )
         problems += judge.index_problems(looks)
+        for look in looks:
+            problems += judge.lock_problems(look, self.target)
         measured = [look.latency for look in looks if isinstance(look.latency, float)]
         names = {row["name"] for look in looks if not isinstance(look.databases, ProbeError) for row in look.databases}
         many = f"All {len(looks)} Neo4j servers answer" if len(looks) > 1 else "The Neo4j server answers"

@@ -124,9 +124,11 @@ class Connection:
 
 
 def _native(value: Any) -> Any:
-    """A value of a row, with moments as Python has them."""
-    from neo4j.time import DateTime
+    """A value of a row, with moments and lengths of time (which have no months here) as Python has them."""
+    from neo4j.time import DateTime, Duration
 
+    if isinstance(value, Duration):
+        return timedelta(value.days, value.seconds, value.nanoseconds // 1000)
     return value.to_native() if isinstance(value, DateTime) else value
 
 

@@ -27,7 +27,7 @@ from collectors.systems.neo4j.model import (
     Refusing,
     Tried,
 )
-from exporter.options import format_duration
+from exporter.options import format_duration, format_seconds
 from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
 from exporter.words import counted, listed
 
@@ -39,6 +39,7 @@ __all__ = [
     "holds",
     "index_problems",
     "is_of",
+    "lock_problems",
     "needless",
     "saved_problems",
     "server_problems",
@@ -154,6 +155,42 @@ def _index_problem(database: str, address: str, row: Mapping[str, Any]) -> Itera
         yield failed(f"{what}, so constraint {constraint} refuses writes until it is done.", reason=Reason.DOWN)
     else:
         yield warning(f"{what}, {float(row.get('populationPercent') or 0):.0f}% done: no query uses it until then.")
+
+
+_BLOCKED = re.compile(r"Blocked by: \[([^\]]*)\]")
+
+
+def lock_problems(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
+    """The transactions of one server that have waited too long for locks, the longest first: what they write hangs.
+
+    By default Neo4j lets them wait for ever. Where a user may not see the transactions of others there are none to judge.
+    """
+    if isinstance(look.transactions, ProbeError):
+        yield unobserved(look.transactions)
+        return
+    known = {str(row.get("transactionId")): row for row in look.transactions}
+    waiting = [
+        (waited, row, blocked)
+        for row in look.transactions
+        if (blocked := _BLOCKED.match(str(row.get("status"))))
+        and isinstance(waited := row.get("waitTime"), timedelta)
+        and waited > limits.max_lock_wait
+    ]
+    for waited, row, blocked in sorted(waiting, key=lambda found: found[0], reverse=True):
+        holders = [_holder(name, known.get(name)) for name in blocked[1].replace(" ", "").split(",")]
+        yield failed(
+            f"Transaction {row.get('transactionId')} on {look.address} has waited {format_seconds(waited)} for a lock of "
+            f"{listed(holders, most=2)} (limit {format_duration(limits.max_lock_wait)}): what it writes hangs.",
+            reason=Reason.LIMIT,
+        )
+
+
+def _holder(name: str, row: Mapping[str, Any] | None) -> str:
+    """A transaction that holds a lock, with whose it is and for how long it has been open."""
+    elapsed = row.get("elapsedTime") if row is not None else None
+    if row is None or not isinstance(elapsed, timedelta):
+        return name
+    return f"{name} (of user {row.get('username') or 'unknown'}, open for {format_seconds(elapsed)})"
 
 
 # -- authentication

@@ -51,6 +51,9 @@ class Neo4jLimits(Options):
     max_latency: Duration = Field(
         timedelta(seconds=1), gt=timedelta(0), description="How long `RETURN 1` may take, without connecting."
     )
+    max_lock_wait: Duration = Field(
+        timedelta(minutes=1), gt=timedelta(0), description="How long a transaction may wait for locks of another one."
+    )
     certificate_warn: Duration = Field(
         timedelta(days=14), description="Time before a certificate's expiry from which to warn."
     )
@@ -72,8 +75,8 @@ class Look:
     `latency` is of a statement on the home database, `routed` of one that a routing table led to (None when that is not looked
     at), `databases` and `servers` are the rows of SHOW DATABASES and SHOW SERVERS (none on Community), `user` that of the user
     neo4j in SHOW USERS (None when there is none) and `others` the names of the other users, `http` the version that the HTTP API
-    names (None when its address is not configured), `indexes` are the rows of SHOW INDEXES by database, and
-    `certificates` when those that it shows expire, by where they are shown.
+    names (None when its address is not configured), `indexes` are the rows of SHOW INDEXES by database, `certificates` when those
+    that it shows expire, by where they are shown, and `transactions` the rows of SHOW TRANSACTIONS.
     """
 
     address: str
@@ -88,6 +91,7 @@ class Look:
     others: tuple[str, ...] = ()
     indexes: Mapping[str, Sequence[Mapping[str, Any]] | ProbeError] = field(default_factory=dict)
     certificates: Mapping[str, datetime | ProbeError | None] = field(default_factory=dict)
+    transactions: Sequence[Mapping[str, Any]] | ProbeError = ()
 
     @property
     def populated(self) -> tuple[str, ...]:

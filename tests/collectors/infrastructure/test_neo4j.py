@@ -9,10 +9,12 @@ import logging
 import lzma
 import os
 import random
+import re
 import resource
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -781,6 +783,47 @@ async def test_space_is_judged_on_every_volume(tmp_path: Path) -> None:
 
 
 # -- indexes
+
+
+@contextmanager
+def lock_held(server: Neo4j, *statements: str) -> Iterator[None]:
+    """A transaction that has changed a node and stays open, while these statements wait for it; they are done at the end."""
+    server.run("MERGE (n:Counter {id: 1})", database="neo4j")
+    with ExitStack() as stack:
+        driver = stack.enter_context(neo4j.GraphDatabase.driver(f"bolt://{server.address}", auth=("neo4j", PASSWORD)))
+        threads = stack.enter_context(ThreadPoolExecutor(len(statements)))
+        holder = stack.enter_context(driver.session(database="neo4j")).begin_transaction()
+        with holder:
+            holder.run("MATCH (n:Counter) SET n.value = 1").consume()
+            waiting = [threads.submit(server.run, statement, database="neo4j") for statement in statements]
+            yield
+            holder.rollback()
+        for one in waiting:
+            one.result(60)
+
+
+def blocked(server: Neo4j) -> list[dict[str, Any]]:
+    """The transactions that have waited for two seconds, as the server shows them."""
+    rows = server.run("SHOW TRANSACTIONS YIELD transactionId, status, waitTime WHERE status STARTS WITH 'Blocked by'")
+    return [row for row in rows if row["waitTime"].seconds >= 2]
+
+
+async def test_writes_that_a_lock_holds_up(server: Neo4j) -> None:
+    write, schema = "MATCH (n:Counter) SET n.value = 2", "CREATE INDEX held_up FOR (n:Counter) ON (n.value)"
+    with lock_held(server, write, schema):
+        wait_until(lambda: len(blocked(server)) == 2, "both to wait")
+        result = await see(HEALTH, server, max_lock_wait="1s")
+        patient = await see(HEALTH, server, max_lock_wait="1h")
+    assert (result.status, result.reason) == (Status.FAILED, Reason.LIMIT)
+    assert re.match(
+        rf"Transaction neo4j-transaction-\d+ on {server.address} has waited \S+ for a lock of neo4j-transaction-\d+ "
+        r"\(of user neo4j, open for \S+\) \(limit 1s\): what it writes hangs\. Transaction neo4j-transaction-\d+ on ",
+        result.summary,
+    ), result.summary
+    assert "Counter" not in result.summary  # nor anything else of a statement
+    assert patient.status is Status.OK
+    server.run("DROP INDEX held_up", "MATCH (n:Counter) DELETE n", database="neo4j")
+    assert (await see(HEALTH, server, max_lock_wait="1s")).status is Status.OK
 
 
 async def test_an_index_that_failed_is_used_by_no_query(server: Neo4j) -> None:
