@@ -16,13 +16,15 @@ from collectors.shared.drills import LEAST_SECONDS, drill_problems
 from collectors.shared.dsn import Dsn
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.aws.client import Aws, AwsError
-from collectors.systems.backups.client import read_bucket, read_objects, read_rds, read_versions
+from collectors.systems.backups.client import read_bucket, read_objects, read_rds, read_rds_since, read_versions
 from collectors.systems.backups.judge import (
     judge_bucket,
+    judge_empty_rdb,
     judge_objects,
     judge_rds,
     judge_rds_encryption,
     judge_rds_retention,
+    judge_rds_window,
     judge_retention,
 )
 from collectors.systems.backups.model import Bucket, Objects, Rds, RdsInstance, StoredObject
@@ -173,7 +175,8 @@ AWS, on the buckets of backups alone: s3:ListBucket, s3:ListBucketVersions, s3:G
 s3:GetBucketPublicAccessBlock,
 s3:GetBucketPolicyStatus, s3:GetBucketAcl, s3:GetBucketVersioning, s3:GetBucketObjectLockConfiguration,
 s3:GetLifecycleConfiguration, s3:GetObject and s3:GetObjectRetention (for the head of the newest backup); on everything:
-s3:GetAccountPublicAccessBlock, kms:DescribeKey, rds:DescribeDBInstances, rds:DescribeDBClusters (Aurora).
+s3:GetAccountPublicAccessBlock, kms:DescribeKey, rds:DescribeDBInstances, rds:DescribeDBInstanceAutomatedBackups,
+rds:DescribeDBClusters (Aurora).
 PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
 barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
 """
@@ -277,8 +280,21 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
                 return failed(f"RDS instance {rds.instance} does not exist.", reason=Reason.MISSING)
             raise
 
+    async def _rds_window(self, rds: Rds, retention: timedelta) -> Result:
+        try:
+            instance = await self.instance(rds)
+            since = await read_rds_since(self.client(Aws), rds, instance)
+        except AwsError as error:
+            if error.code in ("DBInstanceNotFound", "DBInstanceAutomatedBackupNotFound"):
+                return failed(f"RDS instance {rds.instance} has no automated backups.", reason=Reason.MISSING)
+            raise
+        return judge_rds_window(instance, since, retention, self.now)
+
     async def _fresh(self, objects: Objects) -> Result:
         return judge_objects(await self.stored(objects), objects, self.now)
+
+    async def _filled(self, objects: Objects) -> Result:
+        return judge_empty_rdb(await self.stored(objects), objects)
 
     @staticmethod
     async def _of_bucket(objects: Objects, judged: Awaitable[Result]) -> Result:
@@ -323,6 +339,7 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
         parts = self._of_volumes(store)
         if store.objects is not None:
             parts.append(self._of_bucket(store.objects, self._fresh(store.objects)))
+            parts.append(self._of_bucket(store.objects, self._filled(store.objects)))
         return await with_cron_job(self, store.cronjob, worst_of(*parts))
 
     async def _graph_scheduled(self, store: GraphStore) -> Result:
@@ -377,6 +394,7 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
                 parts.append(see_walg_retained(store.name, store.dsn, store.walg, *keeping))
             if store.rds is not None:
                 parts.append(self._rds(store.rds, functools.partial(judge_rds_retention, retention=store.retention)))
+                parts.append(self._rds_window(store.rds, store.retention))
             if store.restic is not None:
                 parts.append(see_retained(store.name, store.restic, store.retention, self.now))
         if store.velero is not None:

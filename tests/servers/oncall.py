@@ -28,11 +28,14 @@ class Person:
 
 @dataclass
 class OnCallServer:
-    """Who is on call: `people` of the one policy of PagerDuty (with `levels` levels), `schedules` of Opsgenie."""
+    """Who is on call: `people` of the one policy of PagerDuty (with `levels` levels), `schedules` of Opsgenie.
+
+    `services` are the states of those that use the policy.
+    """
 
     url: str
     levels: int = 2
-    services: tuple[str, ...] = ("PIJ90N7",)
+    services: tuple[str, ...] = ("active",)
     people: list[Person] = field(default_factory=list)
     schedules: dict[str, list[str]] = field(default_factory=dict)
     disabled: set[str] = field(default_factory=set)
@@ -50,17 +53,24 @@ class OnCallServer:
         if path == "/oncalls":
             return 200, self.oncalls(query)
         if path == "/escalation_policies/PT20YPA":
-            return 200, self.policy()
+            return 200, self.policy(query)
         if path.startswith("/v2/schedules/") and (name := path.split("/")[3]) in self.schedules:
             return 200, self.schedule(name, query)
         return 404, {"error": {"message": "Not Found", "code": 2100}}
 
-    def policy(self) -> dict[str, Any]:
-        """Return the escalation policy."""
+    def policy(self, query: Mapping[str, list[str]] = MappingProxyType({})) -> dict[str, Any]:
+        """Return the escalation policy, with its services or references to them."""
         target = {"id": "PI7DH85", "type": "schedule_reference", "summary": "Rotation"}
         rule = {"id": "PGHDV41", "escalation_delay_in_minutes": 30, "targets": [target]}
         named = {"id": "PT20YPA", "type": "escalation_policy", "name": "Orders", "summary": "Orders"}
-        services = [{"id": service, "type": "service_reference"} for service in self.services]
+        full = query.get("include[]") == ["services"]
+        services = [
+            {
+                "id": f"PIJ90N{number}",
+                **({"type": "service", "status": state} if full else {"type": "service_reference"}),
+            }
+            for number, state in enumerate(self.services)
+        ]
         return {"escalation_policy": {**named, "escalation_rules": [rule] * self.levels, "services": services}}
 
     def oncalls(self, query: dict[str, list[str]]) -> dict[str, Any]:

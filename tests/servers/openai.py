@@ -35,6 +35,11 @@ class OpenAIServer:
     key_header: str = ""
     demanded: str = ""
     lists_only: bool = False
+    fields: dict[str, Any] = field(default_factory=dict)
+    """What a model has beside, or in place of, what OpenAI's have."""
+    wrong_key: tuple[int, Any] | None = None
+    unknown_fields: int | None = None
+    """The status with which a question that has the newer limit of tokens is refused."""
     headers: dict[str, str] = field(default_factory=dict)
     rate_limits: dict[str, tuple[int, int]] = field(default_factory=dict)
     daily: dict[str, int] = field(default_factory=dict)
@@ -48,15 +53,22 @@ class OpenAIServer:
     complete: Callable[[str], str] = lambda _: "pong"
     tokens: int = 12
     question: str = ""
+    named: frozenset[str] = frozenset()
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], key: str) -> tuple[int, Any]:
         """Return status and document."""
         self.asked.append((method, path, query))
         admin = path.startswith("/organization/")
+        if key != (ADMIN_KEY if admin else KEY) and (admin or not self.any_key) and self.wrong_key:
+            return self.wrong_key
         if key != (ADMIN_KEY if admin else KEY) and (admin or not self.any_key):
             return 401, error("invalid_api_key", f"Incorrect API key provided: {key}.")
         if path in self.forced:
             return self.forced[path]
+        if path == "/chat/completions" and self.unknown_fields and "max_completion_tokens" in self.named:
+            detail = [{"type": "extra_forbidden", "loc": ["body", "max_completion_tokens"]}]
+            message = {"detail": detail}
+            return self.unknown_fields, {"object": "error", "message": message, "type": "invalid_request_error"}
         if path == "/chat/completions":
             return 200, self.completion()
         if path == "/models":
@@ -89,7 +101,7 @@ class OpenAIServer:
             "created": 1686935002,
             "owned_by": "openai",
             "shutdown_date": shutdown,
-        }
+        } | self.fields
 
     def completion(self) -> dict[str, Any]:
         """Return a completion."""
@@ -207,6 +219,7 @@ def openai_server() -> Iterator[OpenAIServer]:
 
         def do_POST(self) -> None:
             body = msgspec.json.decode(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
+            state.named = frozenset(body)
             state.question = str((body.get("messages") or [{}])[-1].get("content", ""))
             self.do_GET()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 from collectors.systems.aws.client import Aws, AwsError
@@ -20,7 +21,7 @@ from collectors.systems.backups.model import (
 from collectors.systems.neo4j.model import dated
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["read_bucket", "read_objects", "read_rds", "read_versions"]
+__all__ = ["read_bucket", "read_objects", "read_rds", "read_rds_since", "read_versions"]
 
 _EVERYONE = (
     "http://acs.amazonaws.com/groups/global/AllUsers",
@@ -172,9 +173,26 @@ async def read_rds(aws: Aws, rds: Rds) -> RdsInstance:
         status = described.get("Status", "")
     return RdsInstance(
         name=name,
+        cluster=cluster,
         status=str(status),
         retention=int(described.get("BackupRetentionPeriod", 0)),
         restorable=described.get("LatestRestorableTime"),
         encrypted=bool(described.get("StorageEncrypted")),
         key_state=None if (state := await _key_state(aws, described.get("KmsKeyId"))) == "gone" else state,
     )
+
+
+async def read_rds_since(aws: Aws, rds: Rds, instance: RdsInstance) -> datetime | None:
+    """The earliest time to which the instance, or its cluster, can be restored; None where AWS names none. Raises ProbeError."""
+    if instance.cluster:
+        clusters = (await aws.call("rds", "describe_db_clusters", DBClusterIdentifier=instance.cluster)).get(
+            "DBClusters"
+        )
+        return next((found.get("EarliestRestorableTime") for found in clusters or ()), None)
+    backups = await aws.call("rds", "describe_db_instance_automated_backups", DBInstanceIdentifier=rds.instance)
+    windows = (
+        backup.get("RestoreWindow", {})
+        for backup in backups.get("DBInstanceAutomatedBackups", ())
+        if backup.get("Status") == "active"  # others are of an instance of that name that was deleted
+    )
+    return next((window.get("EarliestTime") for window in windows), None)

@@ -30,14 +30,18 @@ from exporter.words import counted, format_length, format_size, listed
 
 __all__ = [
     "judge_bucket",
+    "judge_empty_rdb",
     "judge_objects",
     "judge_rds",
     "judge_rds_encryption",
     "judge_rds_retention",
+    "judge_rds_window",
     "judge_retention",
 ]
 
 _EMPTY_ARCHIVE = 64  # gzip, xz and zstd make 13 to 32 bytes of nothing
+_EMPTY_RDB = 128
+_DAY = timedelta(days=1)
 _FROZEN = ("GLACIER", "DEEP_ARCHIVE")
 _KEYLESS = ("inaccessible-encryption-credentials", "inaccessible-encryption-credentials-recoverable")
 _UNUSABLE = ("stopped", "stopping", "deleting", "failed", "storage-full", *_KEYLESS)
@@ -293,6 +297,31 @@ def judge_rds_retention(instance: RdsInstance, retention: timedelta) -> Result:
     if timedelta(days=instance.retention) < retention:
         return failed(f"{retained} (retention {format_duration(retention)}).", reason=Reason.LIMIT)
     return ok(f"{retained}.")
+
+
+def judge_rds_window(instance: RdsInstance, since: datetime | None, retention: timedelta, now: datetime) -> Result:
+    """Whether it can be restored to times as old as they have to be: what it retains is a setting, which may be of today.
+
+    RDS moves the earliest time once a day, so that a day may be missing.
+    """
+    if since is None:
+        return unknown(
+            f"Since when RDS instance {instance.name} can be restored is not shown (retention {format_duration(retention)}).",
+            reason=Reason.MISSING,
+        )
+    reaches = f"RDS instance {instance.name} can be restored to times up to {format_length(now - since)} ago"
+    if now - since < retention - _DAY:
+        return failed(f"{reaches} (retention {format_duration(retention)}).", reason=Reason.LIMIT)
+    return ok(f"{reaches}.", oldest_backup_age_seconds=(now - since).total_seconds())
+
+
+def judge_empty_rdb(stored: Sequence[StoredObject], objects: Objects) -> Result:
+    """Whether the newest backup of a Redis is larger than that of an empty one, which is recent and whole as well."""
+    backups = backups_among(stored, objects)
+    if backups and backups[0].size < _EMPTY_RDB:
+        size = format_size(backups[0].size)
+        return warning(f"The newest backup in {_where(objects)} has {size}: as much as an RDB file without any key.")
+    return ok("")
 
 
 def judge_rds_encryption(instance: RdsInstance) -> Result:

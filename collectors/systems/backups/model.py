@@ -125,7 +125,10 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class RdsInstance:
-    """A DB instance: `retention` in days, 0 where automated backups are off; `key_state` is that of its KMS key."""
+    """A DB instance: `retention` in days, 0 where automated backups are off; `key_state` is that of its KMS key.
+
+    `cluster` is the one that it is in, as Aurora's are.
+    """
 
     name: str
     status: str
@@ -133,6 +136,7 @@ class RdsInstance:
     restorable: datetime | None
     encrypted: bool
     key_state: str | None = None
+    cluster: str | None = None
 
 
 #: Endings of what lies beside a backup, or is no whole one yet.

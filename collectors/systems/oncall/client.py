@@ -78,9 +78,13 @@ class OnCallOptions(OnCallLimits):
     json_api: JsonRoster | None = Field(None, description="Any other API that answers in JSON.")
 
 
+class _Service(msgspec.Struct):
+    status: str = ""
+
+
 class _Policy(msgspec.Struct):
     escalation_rules: list[dict[str, Any]]
-    services: list[dict[str, Any]] | None = None
+    services: list[_Service] | None = None
 
 
 class _PolicyReply(msgspec.Struct):
@@ -139,9 +143,9 @@ async def _pagerduty(settings: PagerDuty, now: datetime, until: datetime) -> lis
     rosters = []
     async with Http(settings) as http:
         for policy in settings.escalation_policies:
-            reply = await http.get(f"/escalation_policies/{policy}", headers=headers)
+            reply = await http.get(f"/escalation_policies/{policy}", params={"include[]": "services"}, headers=headers)
             found = decode(reply, _PolicyReply).escalation_policy
-            levels, unused = len(found.escalation_rules), found.services == []
+            levels = len(found.escalation_rules)
             shifts: list[Shift] = []
             offset = 0
             for _ in range(_PAGES):
@@ -165,7 +169,14 @@ async def _pagerduty(settings: PagerDuty, now: datetime, until: datetime) -> lis
                     f"{reply.where} lists more than {_PAGE * _PAGES} shifts, which were not all read.", Reason.LIMIT
                 )
             rosters.append(
-                Roster(f"PagerDuty escalation policy {policy}", levels, tuple(shifts), now, until, unused=unused)
+                Roster(
+                    f"PagerDuty escalation policy {policy}",
+                    levels,
+                    tuple(shifts),
+                    now,
+                    until,
+                    services=None if found.services is None else tuple(one.status for one in found.services),
+                )
             )
     return rosters
 

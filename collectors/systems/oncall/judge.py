@@ -27,8 +27,9 @@ def judge_rosters(rosters: Sequence[Roster], limits: OnCallLimits) -> Result:
 
 def _problems(roster: Roster, limits: OnCallLimits) -> Iterator[Result]:
     current = [shift for shift in roster.shifts if shift.covers(roster.since)]
-    if roster.unused:
-        yield failed(f"{roster.name} is used by no service, so it notifies nobody.", reason=Reason.MISCONFIGURED)
+    if roster.services is not None and set(roster.services) <= {"disabled"}:
+        by = "disabled services alone" if roster.services else "no service"
+        yield failed(f"{roster.name} is used by {by}, so it notifies nobody.", reason=Reason.MISCONFIGURED)
     for level in range(1, roster.levels + 1):
         here = [shift for shift in current if shift.level == level]
         if not here:
@@ -49,6 +50,8 @@ def _problems(roster: Roster, limits: OnCallLimits) -> Iterator[Result]:
             reason=Reason.LIMIT,
         )
     yield from _later_problems(roster, limits)
+    if roster.services and "maintenance" in roster.services and set(roster.services) <= {"maintenance", "disabled"}:
+        yield warning(f"Every service that uses {roster.name} is in maintenance, so it notifies nobody at this moment.")
 
 
 def _later_problems(roster: Roster, limits: OnCallLimits) -> Iterator[Result]:

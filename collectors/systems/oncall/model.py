@@ -61,7 +61,7 @@ class Shift:
 class Roster:
     """One path of escalation and its shifts from `since` to `until`; the two are equal where only now was asked.
 
-    It is `unused` where nothing escalates along it.
+    `services` are the states of those that escalate along it, None where that is not shown.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Roster:
     shifts: tuple[Shift, ...]
     since: datetime
     until: datetime
-    unused: bool = False
+    services: tuple[str, ...] | None = None
 
 
 def people_at(document: Any, pointer: str, where: str) -> set[str]:

@@ -39,6 +39,7 @@ _PAGES = 20
 _DAY = 86_400
 _URL = "https://api.openai.com/v1"
 _WRONG = "sk-checklist-exporter-this-is-no-key"
+_NEWER, _OLDER = "max_completion_tokens", "max_tokens"
 _QUESTIONS: Mapping[ModelEndpoint, Mapping[str, Any]] = {
     ModelEndpoint.CHAT: {"messages": [{"role": "user", "content": "ping"}], "max_completion_tokens": 16},
     ModelEndpoint.RESPONSES: {"input": "ping", "max_output_tokens": 16},
@@ -69,8 +70,16 @@ class Organization(HttpSettings):
 
 
 class _Model(msgspec.Struct):
+    """A model: when it shuts down as OpenAI (`shutdown_date`) and OpenRouter (`expiration_date`) say.
+
+    From when Mistral advises against it (`deprecation`), and whether Groq serves it (`active`).
+    """
+
     id: str
     shutdown_date: str | int | None = None
+    expiration_date: str | int | None = None
+    deprecation: str | int | None = None
+    active: bool | None = None
 
 
 class _Models(msgspec.Struct):
@@ -197,25 +206,38 @@ async def _describe(http: Http, wanted: NeededModel) -> Answer:
     reply = await http.get(f"/models/{quote(name, safe='/:')}", expect=None)
     if reply.status == 200:
         found = decode(reply, _Model)
-        if found.id != name:
+        if found.id not in (name, f"models/{name}"):  # as Google's does
             raise ProbeError(f"{reply.where} described another model than {name}.", Reason.CONTRADICTED)
-        return Answer(reply.where, 200, shutdown=shutdown_of(found.shutdown_date, reply.where))
+        return _described(found, reply.where)
     refusal = refusal_of(reply)
     if reply.status == 404:  # of the model, of a server that only lists them, or of the wrong base URL
         listing = await http.get("/models", expect=None)
         if listing.status != 200:
             return Answer(listing.where, listing.status, refusal_of(listing))
-        named = next((model for model in decode(listing, _Models).data if model.id == name), None)
+        named = next((model for model in decode(listing, _Models).data if model.id in (name, f"models/{name}")), None)
         if named is None:
             return Answer(listing.where, 200, Refusal.MODEL)
         if refusal is not Refusal.MODEL:
-            return Answer(listing.where, 200, shutdown=shutdown_of(named.shutdown_date, listing.where))
+            return _described(named, listing.where)
     return Answer(reply.where, reply.status, refusal)
+
+
+def _described(model: _Model, where: str) -> Answer:
+    return Answer(
+        where,
+        200,
+        shutdown=shutdown_of(model.shutdown_date or model.expiration_date, where),
+        deprecated=shutdown_of(model.deprecation, where),
+        active=model.active is not False,
+    )
 
 
 async def _complete(http: Http, model: NeededModel) -> Answer:
     question = {"model": model.name, **_QUESTIONS[model.endpoint]}
     reply = await http.request("POST", f"/{model.endpoint}", json=question, expect=None)
+    if reply.status == 422 and _NEWER in question:  # of servers that refuse what they do not know, such as Mistral's
+        older = {name: value for name, value in question.items() if name != _NEWER} | {_OLDER: question[_NEWER]}
+        reply = await http.request("POST", f"/{model.endpoint}", json=older, expect=None)
     limits = limits_in(reply.headers)
     if reply.status != 200:
         return Answer(reply.where, reply.status, refusal_of(reply), limits=limits)

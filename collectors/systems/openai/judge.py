@@ -43,7 +43,7 @@ def key_problems(
             f"{control.where} accepts any key, so the answer to this one proves nothing; set completion.",
             reason=Reason.CONTRADICTED,
         )
-    elif control.status not in (401, 403):
+    elif control.status not in (401, 403) and control.refusal is not Refusal.KEY:
         yield unknown(
             f"{control.where} answered {control.status} to a wrong key (expected 401), so the answer to the right one "
             "proves nothing."
@@ -89,6 +89,8 @@ def _refused(answer: Answer, model: str) -> Result:
             return unknown(f"{where}: requests from this address or country are refused.", reason=Reason.DENIED)
         case Refusal.RATE:
             return unknown(f"{where}: too many requests, so {model} was not checked.", reason=Reason.REFUSED)
+        case _ if answer.status >= 500:
+            return unknown(f"{where}, so {model} was not checked.", reason=Reason.DOWN)
         case _:
             return unknown(
                 f"{where}, which is no error of this API, so {model} was not checked.", reason=Reason.MALFORMED
@@ -96,7 +98,16 @@ def _refused(answer: Answer, model: str) -> Result:
 
 
 def _shutdown_problems(answer: ModelAnswer, limits: ModelLimits, today: date) -> Iterator[Result]:
-    shutdown = answer.described.shutdown
+    shutdown, deprecated = answer.described.shutdown, answer.described.deprecated
+    if not answer.described.active:
+        yield failed(f"Model {answer.name} is not active: it answers nobody.", reason=Reason.DOWN)
+    if deprecated is not None and deprecated - today <= limits.shutdown_warning:
+        when = (
+            f"has been deprecated since {deprecated:%F}"
+            if deprecated <= today
+            else f"will be deprecated on {deprecated:%F}"
+        )
+        yield warning(f"Model {answer.name} {when}.")
     if shutdown is None:
         return
     if shutdown < today:

@@ -98,12 +98,14 @@ class Refusal(StrEnum):
 
 _CODES: Mapping[str, Refusal] = {
     "invalid_api_key": Refusal.KEY,
+    "API_KEY_INVALID": Refusal.KEY,  # of Google, in the details of a 400
     "account_deactivated": Refusal.ACCOUNT,
     "organization_deactivated": Refusal.ACCOUNT,
     "ip_not_authorized": Refusal.PLACE,
     "unsupported_country_region_territory": Refusal.PLACE,
     "model_not_found": Refusal.MODEL,
     "DeploymentNotFound": Refusal.MODEL,  # of Azure
+    "model_decommissioned": Refusal.MODEL,  # of Groq, with status 400
     "insufficient_quota": Refusal.QUOTA,
     "billing_not_active": Refusal.QUOTA,
     "billing_hard_limit_reached": Refusal.QUOTA,
@@ -114,10 +116,15 @@ _DAY, _MINUTE, _ROUNDED = 86_400, 61, 0.01
 _STATUSES = {401: Refusal.KEY, 402: Refusal.QUOTA, 403: Refusal.SCOPE, 429: Refusal.RATE}
 
 
+class _Detail(msgspec.Struct):
+    reason: str | None = None
+
+
 class _Error(msgspec.Struct):
-    message: str | None = None
+    message: Any = None
     type: str | None = None
     code: str | int | None = None
+    details: list[_Detail] = []
 
 
 class _ErrorReply(msgspec.Struct):
@@ -127,15 +134,18 @@ class _ErrorReply(msgspec.Struct):
 def refusal_of(reply: Reply) -> Refusal:
     """Why a reply is not the one that was asked for. OTHER where it is no error of such an API, but of something in between."""
     try:
-        error = msgspec.json.decode(reply.body, type=_ErrorReply).error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        replied = msgspec.json.decode(reply.body, type=_ErrorReply | list[_ErrorReply])  # a list of one is of Google
+        error = (replied[0] if isinstance(replied, list) else replied).error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, IndexError):
         return Refusal.OTHER
     if isinstance(error, str):
         error = _Error(error)
-    for code in (error.code, error.type):
+    for code in (error.code, error.type, *(detail.reason for detail in error.details)):
         if isinstance(code, str) and code in _CODES:
             return _CODES[code]
-    message = (error.message or "").casefold()
+    message = str(error.message or "").casefold()
+    if reply.status == 400 and message.startswith("incorrect api key"):  # of xAI
+        return Refusal.KEY
     if reply.status in (401, 403) and ("missing scope" in message or "insufficient permission" in message):
         return Refusal.SCOPE
     return _STATUSES.get(reply.status, Refusal.OTHER)
@@ -189,12 +199,17 @@ def _is_daily(limit: int, left: int | None, reset: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to one request: None as `refusal` is success. `shutdown` is when the model will shut down, if announced."""
+    """The answer to one request: None as `refusal` is success. `shutdown` is when the model will shut down, if announced.
+
+    From `deprecated` on its provider advises against it; a model that is not `active` answers nobody.
+    """
 
     where: str
     status: int
     refusal: Refusal | None = None
     shutdown: date | None = None
+    deprecated: date | None = None
+    active: bool = True
     limits: RateLimits = RateLimits()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from collectors.shared.copies import age_problems, repeated_problems, retention_problems, size_problems
 from collectors.systems.restic.model import Checked, Restic, Snapshot, own_snapshots
@@ -21,7 +22,7 @@ def snapshot_problems(store: str, snapshots: Sequence[Snapshot], restic: Restic,
         return
     newest, name = own[0], f"The newest snapshot of {store}"
     yield from age_problems(name, newest.time, restic.max_age, now)
-    changes = [not one.is_unchanged for one in own]
+    changes = [not one.is_same_as(before) for one, before in pairwise(own)] + [True]
     contents = [str(sum(changes[place:])) for place in range(len(own))]
     yield from repeated_problems(name, contents, [one.time for one in own])
     if newest.size is not None and newest.size < restic.min_size:

@@ -52,6 +52,7 @@ class _Summary(msgspec.Struct, frozen=True):
     total_bytes_processed: int | None = None
     files_new: int | None = None
     files_changed: int | None = None
+    total_files_processed: int | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -69,10 +70,16 @@ class Snapshot(msgspec.Struct, frozen=True):
         """Bytes of the files in it, None where that is not known."""
         return self.summary.total_bytes_processed if self.summary else None
 
-    @property
-    def is_unchanged(self) -> bool:
-        """Whether each of its files was the same in the snapshot before it."""
-        return self.summary is not None and self.summary.files_new == 0 == self.summary.files_changed
+    def is_same_as(self, before: Snapshot) -> bool:
+        """Whether it has the files of the one before it, and each as it was: none is new, changed or gone."""
+        own, other = self.summary, before.summary
+        return (
+            own is not None
+            and other is not None
+            and own.files_new == 0 == own.files_changed
+            and own.total_files_processed == other.total_files_processed
+            and own.total_bytes_processed == other.total_bytes_processed
+        )
 
 
 class Checked(msgspec.Struct, frozen=True):

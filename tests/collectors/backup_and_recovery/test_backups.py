@@ -8,7 +8,7 @@ import functools
 import gzip
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tests.servers.aws import REGION, AwsServer
 from tests.servers.pgbackrest import Repository
 from tests.servers.postgresql import PASSWORD, Postgres, create_monitor, postgresql_15
 from tests.servers.process import LOOPBACK, free_port, scratch, unprivileged, wait_until
+from tests.servers.redis import Node
 from tests.support import Run, make_context, sees, verify
 
 BUCKET = "orders-backups"
@@ -168,6 +169,23 @@ async def test_what_compressing_nothing_makes_is_no_backup(evidence: Folder, s3:
         Status.FAILED,
         True,
     )
+
+
+async def test_the_rdb_file_of_an_empty_redis_is_a_warning(
+    evidence: Folder, s3: S3, client: Aws, tmp_path: Path
+) -> None:
+    """The job saves a Redis that was started anew without its data, each night, as large as the night before."""
+    line = "redis_backups_scheduled"
+    s3.api.delete_object(Bucket=BUCKET, Key="orders/now.dump")
+    with Node(tmp_path) as server:
+        for key, status in ((None, Status.WARNING), ("order:7", Status.OK)):
+            if key:
+                server.command("SET", key, "paid, and to be sent to the address that the customer has given")
+            server.command("SAVE")
+            content = (server.data / "dump.rdb").read_bytes()
+            s3.api.put_object(Bucket=BUCKET, Key="orders/dump.rdb", Body=content)
+            result = await seen(evidence, line, client, **store(line))
+            assert (result.status, "without any key" in result.summary) == (status, key is None), result.summary
 
 
 async def test_what_lies_beside_backups_is_none(evidence: Folder, s3: S3, client: Aws) -> None:
@@ -523,12 +541,46 @@ async def test_a_bucket_without_versions_and_lock_is_a_warning(evidence: Folder,
 # RDS
 
 
+@dataclass
+class Windows:
+    """How far back RDS can restore, which moto does not show."""
+
+    days: float | None = 7
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> Windows:
+    ask, state = Aws.call, Windows()
+
+    async def as_aws(self: Aws, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        found = await ask(self, service, operation, **parameters)
+        if state.days is not None:
+            since = datetime.now(UTC) - timedelta(days=state.days)
+            for backup in found.get("DBInstanceAutomatedBackups", ()):
+                backup["RestoreWindow"] = {"EarliestTime": since, "LatestTime": datetime.now(UTC)}
+            for cluster in found.get("DBClusters", ()):
+                cluster["EarliestRestorableTime"] = since
+        for instance in found.get("DBInstances", ()):
+            if "DBClusterIdentifier" in instance:
+                instance.pop("LatestRestorableTime", None)  # which moto adds: Aurora's instances have none
+        return found
+
+    monkeypatch.setattr(Aws, "call", as_aws)
+    return state
+
+
 @pytest.mark.parametrize(
     ("retention", "encrypted", "statuses"),
     [(7, True, ("ok", "ok", "ok")), (3, False, ("ok", "failed", "failed")), (0, True, ("failed", "failed", "ok"))],
 )
 async def test_automated_backups_of_rds(
-    evidence: Folder, aws: AwsServer, client: Aws, retention: int, encrypted: bool, statuses: tuple[str, ...]
+    evidence: Folder,
+    aws: AwsServer,
+    client: Aws,
+    windows: Windows,
+    retention: int,
+    encrypted: bool,
+    statuses: tuple[str, ...],
 ) -> None:
     aws.client("rds").create_db_instance(
         DBInstanceIdentifier="orders",
@@ -544,13 +596,23 @@ async def test_automated_backups_of_rds(
     lines = ("database_backups_scheduled", "retention_policy_configured", "storage_encrypted")
     found = [await seen(evidence, line, client, **settings) for line in lines]
     assert tuple(result.status for result in found) == statuses, found
+    if retention == 7:  # a setting, which may be of today
+        for days, status, words in (
+            (6.2, Status.OK, "retains backups for 7 days"),
+            (1.5, Status.FAILED, "can be restored to times up to 1 day ago (retention 7d)"),
+            (None, Status.UNKNOWN, "Since when RDS instance orders can be restored is not shown"),
+        ):
+            windows.days = days
+            result = await seen(evidence, lines[1], client, **settings)
+            assert (result.status, words in result.summary) == (status, True), result.summary
     settings["databases"][0]["rds"] = {"instance": "absent"}
     result = await seen(evidence, lines[0], client, **settings)
     assert (result.status, result.summary) == (Status.FAILED, "RDS instance absent does not exist.")
+    assert (await seen(evidence, lines[1], client, **settings)).status is Status.FAILED
 
 
 async def test_the_cluster_of_an_instance_is_what_is_backed_up(
-    evidence: Folder, aws: AwsServer, client: Aws, monkeypatch: pytest.MonkeyPatch
+    evidence: Folder, aws: AwsServer, client: Aws, windows: Windows
 ) -> None:
     rds = aws.client("rds")
     owner = {"MasterUsername": "owner", "MasterUserPassword": "a-long-password"}
@@ -563,15 +625,6 @@ async def test_the_cluster_of_an_instance_is_what_is_backed_up(
         Engine="aurora-postgresql",
         DBInstanceClass="db.r6g.large",
     )
-    ask = Aws.call
-
-    async def as_aws(self: Aws, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        found = await ask(self, service, operation, **parameters)
-        for instance in found.get("DBInstances", ()):
-            instance.pop("LatestRestorableTime", None)  # which moto adds: Aurora's instances have none
-        return found
-
-    monkeypatch.setattr(Aws, "call", as_aws)
     settings = {"databases": [{"name": "shop", "rds": {"instance": "shop-1"}}]}
     for line in ("database_backups_scheduled", "retention_policy_configured", "storage_encrypted"):
         result = await seen(evidence, line, client, **settings)
@@ -579,7 +632,10 @@ async def test_the_cluster_of_an_instance_is_what_is_backed_up(
             Status.OK,
             True,
         ), result
-    settings["databases"][0]["retention"] = "8d"
+    windows.days = 2
+    result = await seen(evidence, "retention_policy_configured", client, **settings)
+    assert (result.status, "of cluster shop can be restored to times" in result.summary) == (Status.FAILED, True)
+    windows.days, settings["databases"][0]["retention"] = 8, "8d"
     assert (await seen(evidence, "retention_policy_configured", client, **settings)).status is Status.FAILED
     evidence.clock.at += timedelta(hours=1)
     assert (await seen(evidence, "database_backups_scheduled", client, **settings)).status is Status.FAILED

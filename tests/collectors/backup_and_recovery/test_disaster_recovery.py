@@ -90,6 +90,15 @@ async def test_a_path_that_nothing_uses_notifies_nobody(evidence: Folder, oncall
     oncall_server.services = ()
     result = await contacts(evidence, pagerduty(oncall_server))
     assert (result.status, "is used by no service" in result.summary) == (Status.FAILED, True), result.summary
+    for services, status, words in (
+        (("disabled", "disabled"), Status.FAILED, "is used by disabled services alone"),
+        (("maintenance", "disabled"), Status.WARNING, "is in maintenance, so it notifies nobody at this moment"),
+        (("maintenance", "critical"), Status.OK, ""),
+    ):
+        oncall_server.services = services
+        evidence.record("emergency_contacts_current")
+        result = await contacts(evidence, pagerduty(oncall_server))
+        assert (result.status, words in result.summary) == (status, True), result.summary
 
 
 @pytest.mark.verifies("disaster_recovery.rto_met", "ok")

@@ -99,6 +99,25 @@ async def test_a_dump_that_fails_leaves_the_last_one_behind(evidence: Folder, re
     assert (result.status, "same content as 1 backup before it" in result.summary) == (WARNING, True), result.summary
 
 
+async def test_files_that_are_deleted_are_a_change(evidence: Folder, repository: Repository) -> None:
+    uploads = [repository.source / f"upload-{number}" for number in range(3)]
+    try:
+        for upload in uploads:
+            upload.write_bytes(b"picture")
+        repository.back_up(datetime.now(UTC) - timedelta(seconds=40))
+        for number, upload in enumerate(uploads):
+            upload.unlink()
+            repository.back_up(datetime.now(UTC) - timedelta(seconds=30 - number))
+        result = await see(evidence, repository)
+        assert (result.status, "has 100 kB" in result.summary) == (OK, True), result.summary
+        repository.back_up(datetime.now(UTC))
+        result = await see(evidence, repository)
+        assert (result.status, "same content as 1 backup before it" in result.summary) == (WARNING, True)
+    finally:
+        for upload in uploads:
+            upload.unlink(missing_ok=True)
+
+
 async def test_what_cannot_be_read_is_no_backup(evidence: Folder, repository: Repository) -> None:
     pack = repository.pack()
     content = bytearray(pack.read_bytes())

@@ -85,7 +85,7 @@ async def test_a_key_that_is_accepted_where_a_wrong_one_is_not(evidence: Folder,
         ("/models/gpt-5", 401, b"<html>Sign in</html>", UNKNOWN, "no error of this API"),
         ("/models/gpt-5", 403, b"", UNKNOWN, "no error of this API"),
         ("/models/gpt-5", 429, error("rate_limit_exceeded"), UNKNOWN, "too many requests"),
-        ("/models/gpt-5", 503, error(None, "overloaded"), UNKNOWN, "answered 503"),
+        ("/models/gpt-5", 503, error(None, "overloaded"), UNKNOWN, "answered 503, so gpt-5 was not checked"),
         ("/models/gpt-5", 200, b"<html>Sign in</html>", UNKNOWN, "HTML page"),
         ("/models/gpt-5", 200, {"id": "another"}, UNKNOWN, "described another model"),
         ("/models", 404, error(None, "Invalid URL"), UNKNOWN, "/models answered 404"),
@@ -186,6 +186,62 @@ async def test_a_completion_shows_what_reading_does_not(
     server.forced["/chat/completions"] = (status, document)
     assert (await seen(evidence, "api_key_configured", server)).status is OK
     assert (await seen(evidence, "api_key_configured", server, api={"completion": True})).status is verdict
+
+
+GOOGLE = [
+    {
+        "error": {
+            "code": 400,
+            "message": "API key not valid. Please pass a valid API key.",
+            "status": "INVALID_ARGUMENT",
+            "details": [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}],
+        }
+    }
+]
+XAI = {"code": "Client specified an invalid argument", "error": "Incorrect API key provided: sk***ey."}
+
+
+@pytest.mark.parametrize("refusal", [GOOGLE, XAI])
+async def test_some_refuse_a_wrong_key_as_a_bad_request(evidence: Folder, server: OpenAIServer, refusal: Any) -> None:
+    server.wrong_key = (400, refusal)
+    assert (await seen(evidence, "api_key_configured", server)).status is OK
+    result = await seen(evidence, "api_key_configured", server, api={"bearer_token": "another-key"})
+    assert (result.status, "the key was rejected" in result.summary) == (FAILED, True), result.summary
+    others: list[Any] = [error(None, "Bad request"), [], {"error": {"message": {"detail": []}}}]
+    for other in others:
+        server.wrong_key = (400, other)
+        result = await seen(evidence, "api_key_configured", server)
+        assert (result.status, "answered 400 to a wrong key" in result.summary) == (UNKNOWN, True), result.summary
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "words"),
+    [
+        ({"active": False}, FAILED, "is not active"),
+        ({"active": True}, OK, ""),
+        ({"expiration_date": "2026-10-12"}, FAILED, "was shut down on 2026-10-12"),
+        ({"expiration_date": "2026-11-01"}, WARNING, "will shut down in 19 days"),
+        ({"deprecation": "2026-10-12T12:00:00Z"}, WARNING, "has been deprecated since 2026-10-12"),
+        ({"deprecation": "2026-11-30T12:00:00Z"}, WARNING, "will be deprecated on 2026-11-30"),
+        ({"deprecation": None, "expiration_date": None}, OK, ""),
+        ({"id": "models/gpt-5"}, OK, ""),
+    ],
+)
+async def test_other_providers_say_otherwise_that_a_model_ends(
+    evidence: Folder, server: OpenAIServer, fields: dict[str, Any], status: Status, words: str
+) -> None:
+    server.fields = fields
+    for server.lists_only in (False, True):
+        result = await seen(evidence, "api_key_configured", server)
+        assert (result.status, words in result.summary) == (status, True), result.summary
+
+
+async def test_a_completion_of_what_knows_older_fields_alone(evidence: Folder, server: OpenAIServer) -> None:
+    server.unknown_fields = 422
+    assert (await seen(evidence, "api_key_configured", server, api={"completion": True})).status is OK
+    server.forced["/chat/completions"] = (400, error("model_decommissioned"))
+    result = await seen(evidence, "api_key_configured", server, api={"completion": True})
+    assert (result.status, "gpt-5 does not exist" in result.summary) == (FAILED, True), result.summary
 
 
 # Limits
