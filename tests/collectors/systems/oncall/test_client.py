@@ -18,8 +18,6 @@ def test_pagerduty_answers_as_its_document_says(oncall_server: OnCallServer) -> 
     oncall_server.people = [Person(1, "ada", day, day.replace(day=14)), Person(2, "grace", day, day.replace(day=20))]
     validate_reply("pagerduty", "/oncalls", oncall_server.oncalls({}))
     validate_reply("pagerduty", "/escalation_policies/{id}", oncall_server.policy())
-    services = oncall_server.policy({"include[]": ["services"]})["escalation_policy"]["services"]
-    validate_reply("pagerduty", "/services/{id}", {"service": services[0]})
 
 
 def test_opsgenie_answers_as_its_document_says(oncall_server: OnCallServer) -> None:
