@@ -11,8 +11,8 @@ from pydantic import Field, field_validator, model_validator
 
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.grafana.client import Grafana
-from collectors.systems.grafana.judge import active_problems
-from collectors.systems.grafana.model import Frames, has_data, queries_of, unfilled
+from collectors.systems.grafana.judge import RECENT, active_problems
+from collectors.systems.grafana.model import Frames, has_data, newest, queries_of, unfilled
 from collectors.systems.issues.client import IssueTrackers, open_issues
 from collectors.systems.issues.judge import issue_problems
 from collectors.systems.kubernetes.client.cluster import Kubernetes
@@ -280,7 +280,7 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         """A dashboard that shows nothing is noticed when someone looks at it in the night.
 
         Verified in Grafana: each of `dashboards` exists, has panels with queries, and at least one of them returns data of the
-        last hour. Variables of the dashboard take the values in `variables`.
+        last hour; a warning where the newest is older than 15 minutes. Variables of the dashboard take the values in `variables`.
 
         To fix it, open the dashboard that it names, and repair its data source or its queries.
         """
@@ -293,7 +293,8 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         return verdict((problem for problems in shown for problem in problems), good)
 
     async def _dashboard(self, dashboard: LiveDashboard) -> list[Result]:
-        client = self.client(Grafana)
+        client, now = self.client(Grafana), self.context.now()
+        recent = (now - RECENT).timestamp()
         try:
             panels = await client.panels(dashboard.uid)
             answers: dict[str, dict[str, Frames]] = {}
@@ -304,7 +305,7 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
                 if not queries or unfilled(queries):
                     continue
                 answers[f"{panel.id} {panel.title}"] = found = await client.query(queries)
-                if any(has_data(frames) for frames in found.values()):
+                if any((newest(frames) or 0) >= recent for frames in found.values()):
                     break
         except ProbeError as error:
             return [unobserved(error)]
@@ -316,7 +317,7 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
                     reason=Reason.NOT_CONFIGURED,
                 )
             ]
-        return list(active_problems(dashboard.uid, None if panels is None else len(panels), answers))
+        return list(active_problems(dashboard.uid, None if panels is None else len(panels), answers, now))
 
     @item(
         "On-call team is notified",

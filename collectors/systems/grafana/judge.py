@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 
-from collectors.systems.grafana.model import Frames, Health, Opened, has_data
-from exporter.verdict import Reason, Result, failed, unknown
-from exporter.words import listed, one_line
+from collectors.systems.grafana.model import Frames, Health, Opened, has_data, newest
+from exporter.verdict import Reason, Result, failed, unknown, warning
+from exporter.words import format_length, listed, one_line
 
-__all__ = ["active_problems", "dashboard_problems", "datasource_problems", "health_problems", "panel_problems"]
+__all__ = [
+    "RECENT",
+    "active_problems",
+    "dashboard_problems",
+    "datasource_problems",
+    "health_problems",
+    "panel_problems",
+]
 
 
 def health_problems(health: Health) -> Iterator[Result]:
@@ -48,7 +56,13 @@ def datasource_problems(uid: str, problem: str | None) -> Iterator[Result]:
         yield failed(f"Grafana's data source {uid} does not work: {problem}.", reason=Reason.DOWN)
 
 
-def active_problems(uid: str, panels: int | None, answers: Mapping[str, Mapping[str, Frames]]) -> Iterator[Result]:
+RECENT = timedelta(minutes=15)
+"""How old the newest data of a dashboard may be: what is measured stopped before."""
+
+
+def active_problems(
+    uid: str, panels: int | None, answers: Mapping[str, Mapping[str, Frames]], now: datetime
+) -> Iterator[Result]:
     """Whether a dashboard shows anything: `panels` is how many have queries, `answers` what those asked returned, by title.
 
     One panel with data is enough: an empty one may count errors of which there are none.
@@ -65,3 +79,11 @@ def active_problems(uid: str, panels: int | None, answers: Mapping[str, Mapping[
             yield unknown(f"None of the {len(answers)} panels of Grafana's dashboard {uid} that were queried has data.")
         else:
             yield failed(f"No panel of Grafana's dashboard {uid} has data of the last hour.", reason=Reason.DOWN)
+    else:
+        moments = [newest(frames) for results in answers.values() for frames in results.values()]
+        age = now.timestamp() - max(moment for moment in moments if moment is not None)
+        if age > RECENT.total_seconds():
+            yield warning(
+                f"The newest data of Grafana's dashboard {uid} is {format_length(timedelta(seconds=age))} old (at most "
+                f"{format_length(RECENT)} wanted)."
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ __all__ = [
     "Variables",
     "from_library",
     "has_data",
+    "newest",
     "panels_in",
     "panels_of",
     "queries_of",
@@ -185,7 +187,9 @@ def unfilled(queries: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 #: What makes a query of PromQL or LogQL return a value where nothing was measured, and queries that measure nothing.
-_FALLBACK = re.compile(r"\bor\s+(?:on\s*\(\s*\)\s*)?vector\(\s*-?[\d.]+\s*\)", re.IGNORECASE)
+_FALLBACK = re.compile(
+    r"\bor\s+(?:on\s*\(\s*\)\s*)?(?:vector\(\s*-?[\d.]+\s*\)|\(\s*vector\(\s*-?[\d.]+\s*\)\s*\))", re.IGNORECASE
+)
 _ABSENCE = re.compile(r"\babsent(?:_over_time)?\s*\(", re.IGNORECASE)
 _CONSTANT = re.compile(r"[\s()]*(?:vector\((?:[\d.\s-]|time\(\))*\)|time\(\)|-?[\d.]+)[\s()]*", re.IGNORECASE)
 
@@ -232,10 +236,30 @@ def _filled(value: Any, variables: Mapping[str, str]) -> Any:
 
 def has_data(frames: Frames) -> bool:
     """Whether any column but the time has a value that is not null."""
+    return newest(frames) is not None
+
+
+def newest(frames: Frames) -> float | None:
+    """When the newest value that is not null was measured, in seconds since 1970; infinity where a value is of no series over time.
+
+    None without any value.
+    """
+    found: float | None = None
     for frame in frames.frames or ():
-        fields = (frame.get("schema") or {}).get("fields") or []
+        schema = frame.get("schema") or {}
+        fields = schema.get("fields") or []
         columns = (frame.get("data") or {}).get("values") or []
-        for field, column in zip(fields, columns, strict=False):
-            if field.get("type") != "time" and any(value is not None for value in column or ()):
-                return True
-    return False
+        named = list(zip((field.get("type") for field in fields), columns, strict=False))
+        times = next((column or [] for kind, column in named if kind == "time"), [])
+        for kind, column in named:
+            present = [] if kind == "time" else [row for row, value in enumerate(column or ()) if value is not None]
+            if present:
+                moment = times[present[-1]] if _over_time(schema) and len(times) > present[-1] else None
+                seconds = moment / 1000 if isinstance(moment, int | float) else math.inf
+                found = seconds if found is None else max(found, seconds)
+    return found
+
+
+def _over_time(schema: Mapping[str, Any]) -> bool:
+    """Whether the frame says that it is a series; the times in a table may be of anything."""
+    return str((schema.get("meta") or {}).get("type", "")).startswith("timeseries")

@@ -108,6 +108,18 @@ _NO_FIX = (
     "wont fix",
     "duplicate",
     "cannot reproduce",
+    "won't resolve",
+    "as designed",
+    "works as designed",
+    "not a bug",
+    "not reproducible",
+    "cannot be reproduced",
+    "out of scope",
+    "obsolete",
+    "rejected",
+    "withdrawn",
+    "deferred",
+    "postponed",
     "declined",
     "incomplete",
     "invalid",
@@ -157,7 +169,7 @@ class _JiraIssue(msgspec.Struct):
     def given_up(self) -> str | None:
         """Its resolution, where that is no fix."""
         name = self.fields.resolution.name if self.fields and self.fields.resolution else ""
-        return name if name.lower() in _NO_FIX else None
+        return name if name.lower().strip().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'") in _NO_FIX else None
 
 
 class _JiraPage(msgspec.Struct):

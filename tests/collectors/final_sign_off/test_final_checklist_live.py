@@ -108,6 +108,8 @@ async def test_an_issue_that_was_given_up_is_not_fixed(evidence: Folder, tracker
         ("gitlab", "duplicate", "shop/web was closed as a duplicate: #2."),
         ("jira", "Won't Do", "SHOP was closed as Won't Do: SHOP-2."),
         ("jira", "Cannot Reproduce", "SHOP was closed as Cannot Reproduce: SHOP-2."),
+        ("jira", "Won\N{RIGHT SINGLE QUOTATION MARK}t Do", "SHOP-2."),
+        ("jira", "Deferred", "SHOP was closed as Deferred: SHOP-2."),
     ],
 )
 async def test_an_issue_that_goes_on_elsewhere_is_not_fixed(
@@ -248,6 +250,27 @@ async def test_there_is_an_earlier_release_to_go_back_to(
     await rolled(Status.FAILED, "has revisionHistoryLimit 0")
 
 
+async def test_the_same_images_in_another_order_are_no_earlier_release(
+    evidence: Folder, pages: Pages, control_plane: ControlPlane
+) -> None:
+    namespace = control_plane.namespace("shop")
+    evidence.record(ROLLBACK, links=[pages.add("/plan")], measured={"drill_minutes": 12})
+    deployment = release(namespace, "registry.example.com/app:1")
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    containers.append(containers[0] | {"name": "proxy", "image": "registry.example.com/proxy:1"})
+    control_plane.apply(deployment)
+    control_plane.wait_ready(deployment)
+    containers.reverse()
+    control_plane.apply(deployment)
+    control_plane.wait_ready(deployment)
+    async with asking(control_plane) as clients:
+        result = await seen(evidence, ROLLBACK, clients, rollback_deployments=[f"{namespace}/web"])
+    assert (result.status, "no earlier ReplicaSet with other images to roll back to." in result.summary) == (
+        Status.FAILED,
+        True,
+    ), result.summary
+
+
 async def test_the_images_of_the_earlier_release_can_be_pulled(
     evidence: Folder, pages: Pages, control_plane: ControlPlane, registry: ImageRegistry
 ) -> None:
@@ -379,6 +402,41 @@ async def test_a_dashboard_shows_data(evidence: Folder, grafana: shown.Grafana) 
     grafana.replies[path] = (200, {"dashboard": {"panels": [invented]}})
     grafana.replies[shown.QUERY] = (200, {"results": {"A": frames(1.0)}})
     assert not (await seen(evidence, DASHBOARDS, clients, **options)).status.is_ok
+    await clients["grafana"].close()
+
+
+def over_time(*values: tuple[timedelta, float | None], kind: str = "timeseries-multi") -> dict[str, Any]:
+    """What Prometheus returned for a query: values by how old they are, the newest last."""
+    fields = [{"name": "Time", "type": "time"}, {"name": "Value", "type": "number"}]
+    times = [(NOW - age).timestamp() * 1000 for age, _ in values]
+    data = {"values": [times, [value for _, value in values]]}
+    return {"status": 200, "frames": [{"schema": {"meta": {"type": kind}, "fields": fields}, "data": data}]}
+
+
+OLD_VALUE, FRESH = (timedelta(minutes=50), 3.0), (timedelta(minutes=2), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        (over_time(OLD_VALUE, FRESH), Status.OK, "1 dashboard shows data of the last hour."),
+        (over_time(OLD_VALUE), Status.WARNING, "is 50 minutes old (at most 15 minutes wanted)."),
+        (over_time(OLD_VALUE, (timedelta(minutes=1), None)), Status.WARNING, "is 50 minutes old"),
+        (over_time(OLD_VALUE, kind="table"), Status.OK, ""),
+    ],
+)
+async def test_a_dashboard_whose_data_ended_is_not_active(
+    evidence: Folder, grafana: shown.Grafana, answer: dict[str, Any], status: Status, words: str
+) -> None:
+    settings = GrafanaSettings.model_validate({"url": grafana.url, "bearer_token": shown.TOKEN})
+    clients = {"grafana": Grafana(settings, Threads())}
+    grafana.replies |= {
+        "/api/dashboards/uid/readiness": (200, {"dashboard": {"panels": PANELS}}),
+        shown.QUERY: (200, {"results": {"A": answer}}),
+    }
+    options = {"dashboards": [{"uid": "readiness", "variables": {"job": "shop"}}]}
+    result = await seen(evidence, DASHBOARDS, clients, **options)
+    assert (result.status, words in result.summary) == (status, True), result.summary
     await clients["grafana"].close()
 
 

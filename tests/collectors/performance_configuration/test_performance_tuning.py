@@ -15,6 +15,7 @@ import pytest
 from collectors.performance_configuration.performance_tuning import PerformanceTuning, PerformanceTuningSettings
 from collectors.systems.delivery.client.http import negotiated
 from exporter.verdict import Status
+from tests.servers.applications.programs import next_build, next_server
 from tests.servers.caddy import caddy
 from tests.servers.certificates import authority
 from tests.servers.faults import refused
@@ -935,6 +936,23 @@ async def test_clients_that_connect_for_every_transaction_fail(
     result = await see("keep_alive_configured", **options)
     assert result.status is Status.FAILED, result.summary
     assert "(wanted at least 2 transactions for each)" in result.summary
+
+
+async def test_an_application_of_next_compresses_and_keeps_connections_without_a_proxy(tmp_path: Path) -> None:
+    chunks = next_build() / ".next/static/chunks"
+    largest = max(chunks.rglob("*.js"), key=lambda path: path.stat().st_size)
+    code = f"/_next/static/chunks/{largest.relative_to(chunks)}"
+    with next_server(tmp_path) as web:
+        options: dict[str, Any] = {"sites": site(web.port, pages=[code], assets=[code])}
+        compressed = await see("compression_enabled", **options)
+        kept = await see("keep_alive_configured", **options)
+        versions = await see("http2_or_http3_enabled", **options)
+        cached = await see("cdn_configured", **options)
+    assert (compressed.status, compressed.summary.endswith("is sent as gzip.")) == (Status.OK, True), compressed.summary
+    assert kept.status is Status.OK, kept.summary
+    assert versions.status is Status.FAILED, versions.summary
+    # It may be cached for a year, and nothing in front of it does that.
+    assert (cached.status, "shows no sign of a CDN" in cached.summary) == (Status.FAILED, True), cached.summary
 
 
 @pytest.mark.verifies("performance_tuning.cdn_configured", "ok")

@@ -28,7 +28,7 @@ def rollback_problems(
                 reason=Reason.MISCONFIGURED,
             )
         earlier = _earlier(deployment, replica_sets)
-        previous = [each for each in earlier if each.images != deployment.images]
+        previous = [each for each in earlier if not each.runs_the_same_as(deployment)]
         if not previous:
             what = "no earlier ReplicaSet" if not earlier else "no earlier ReplicaSet with other images"
             yield failed(f"Deployment {path} has {what} to roll back to.", reason=Reason.MISSING)
@@ -44,7 +44,7 @@ def rollback_problems(
 
 def rollback_target(deployment: Revised, replica_sets: Sequence[Revised]) -> Revised | None:
     """The latest earlier ReplicaSet with other images than those of today, which is what a rollback is for; None without any."""
-    previous = [each for each in _earlier(deployment, replica_sets) if each.images != deployment.images]
+    previous = [each for each in _earlier(deployment, replica_sets) if not each.runs_the_same_as(deployment)]
     return max(previous, key=lambda each: each.revision, default=None)
 
 

@@ -70,6 +70,10 @@ class Revised(Struct, frozen=True):
         pod = self.spec.template.spec
         return tuple(container.image for container in (*(pod.init_containers or ()), *pod.containers))
 
+    def runs_the_same_as(self, other: Revised) -> bool:
+        """Whether both have the same images, in whatever order their containers are."""
+        return sorted(self.images) == sorted(other.images)
+
     def is_of(self, deployment: Revised) -> bool:
         """Whether it is a ReplicaSet of this Deployment."""
         return self.metadata.namespace == deployment.metadata.namespace and any(

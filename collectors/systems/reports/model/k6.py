@@ -72,7 +72,8 @@ def read_k6(content: bytes) -> Report:
     Raises ProbeError for another format.
     """
     read = decoded(content, _Summary, "k6", "summary")
-    return _report(read.metrics, read.state.duration / 1000 if read.state else 0, broken=_broken(read.metrics))
+    seconds = read.state.duration / 1000 if read.state else _seconds(read.metrics)
+    return _report(read.metrics, seconds, broken=_broken(read.metrics))
 
 
 def read_k6_summary(content: bytes) -> Report:
@@ -125,6 +126,15 @@ def _report(
             broken=broken,
         ),
     )
+
+
+def _seconds(metrics: Metrics) -> float:
+    """How long the run was, by a number and its rate per second; 0 where neither is there. `--summary-export` has no duration."""
+    for name in ("http_reqs", "iterations"):
+        count, rate = _value(metrics, name, "count"), _value(metrics, name, "rate")
+        if count and rate:
+            return count / rate
+    return 0
 
 
 def _checked(metrics: Metrics) -> float | None:

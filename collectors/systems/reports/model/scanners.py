@@ -312,6 +312,7 @@ def read_nuclei(content: bytes) -> Report:
 class _BenchResult(msgspec.Struct):
     number: str = msgspec.field(name="test_number", default="")
     status: str = ""
+    reason: str = ""
 
 
 class _BenchGroup(msgspec.Struct):
@@ -349,6 +350,8 @@ def read_kube_bench(content: bytes) -> Report:
     problems = []
     if read.totals and read.totals.failed > failures:
         problems.append(f"it counts {counted(read.totals.failed, 'failed control')} and has {failures}")
+    if broken := [result.number for _, result in results if result.reason.startswith("failed to run")]:
+        problems.append(f"{counted(len(broken), 'control')} could not be checked, as {broken[0][:20]}")
     return Report(
         "kube-bench",
         Kind.SCAN,

@@ -12,6 +12,7 @@ from collectors.systems.grafana.model import Panel, queries_of, sources_of, unfi
     [
         ("sum(rate(errors_total[5m])) or vector(0)", "sum(rate(errors_total[5m])) "),
         ("(sum(rate(a[5m])) or on() vector(0)) / 5", "(sum(rate(a[5m])) ) / 5"),
+        ("sum(a) or (vector(0))", "sum(a) "),
         ("a or b", "a or b"),
         ("a > vector(1)", "a > vector(1)"),
         ("histogram_quantile(0.9, a)", "histogram_quantile(0.9, a)"),

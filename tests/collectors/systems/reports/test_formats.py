@@ -323,6 +323,21 @@ def test_thresholds_of_k6_are_read_by_their_shape(
     assert ("exit_code" in report.lacks) == (broken is None)
 
 
+def test_the_duration_of_an_exported_summary_of_k6_is_in_its_rates() -> None:
+    metrics: dict[str, dict[str, float]] = {
+        "http_reqs": {"count": 600, "rate": 10.0},
+        "http_req_failed": {"value": 0.0},
+        "iterations": {"count": 300},
+    }
+    report = as_json({"root_group": {}, "metrics": metrics})
+    assert report.load
+    assert (report.load.duration, "started" in report.lacks) == (timedelta(minutes=1), False)
+    del metrics["http_reqs"]["rate"]
+    report = as_json({"root_group": {}, "metrics": metrics})
+    assert report.load
+    assert (report.load.duration, "started" in report.lacks) == (None, True)
+
+
 def test_an_audit_counts_what_was_audited() -> None:
     skipped = read("pip-audit-nothing-audited.json")
     assert (skipped.examined, skipped.problems) == (0, ("2 dependencies skipped",))
@@ -547,6 +562,14 @@ def test_results_that_are_elsewhere_or_were_cut_are_missing() -> None:
     assert not as_json(bench).problems
     bench["Totals"] = {"total_fail": 9}
     assert as_json(bench).problems == ("it counts 9 failed controls and has 1",)
+
+
+def test_a_control_that_kube_bench_could_not_check_makes_the_scan_incomplete() -> None:
+    """As where it runs without the host's processes: `ps` finds no kubelet."""
+    failed = {"test_number": "4.2.1", "status": "FAIL", "reason": 'failed to run: "/bin/ps -fC kubelet", exit status 1'}
+    by_hand = {"test_number": "4.2.2", "status": "WARN", "reason": "Test marked as a manual test"}
+    report = as_json({"Controls": [{"node_type": "node", "tests": [{"results": [failed, by_hand]}]}]})
+    assert report.problems == ("1 control could not be checked, as 4.2.1",)
 
 
 def test_what_did_not_match_is_no_finding() -> None:
