@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, ClassVar
 
-from exporter.demo.service import Fault, Place, Process, Service, ServiceError, free_port
+from exporter.demo.ports import free_port
+from exporter.demo.service import Fault, Place, Process, Service, ServiceError
 
 __all__ = ["Nats"]
 

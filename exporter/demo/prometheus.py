@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 import yaml
 
-from exporter.demo.service import Place, Process, Service, free_port
+from exporter.demo.ports import free_port
+from exporter.demo.service import Place, Process, Service
 
 __all__ = ["Prometheus", "hurried"]
 

@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from exporter.demo.service import Fault, Place, Process, Service, ServiceError, free_port
+from exporter.demo.ports import free_port
+from exporter.demo.service import Fault, Place, Process, Service, ServiceError
 
 __all__ = ["Redis"]
 

@@ -6,18 +6,15 @@ import asyncio
 import ctypes
 import os
 import pwd
-import secrets
 import shutil
 import signal
-import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-__all__ = ["Fault", "Place", "Process", "Service", "ServiceError", "free_port", "write_private"]
+__all__ = ["Fault", "Place", "Process", "Service", "ServiceError", "write_private"]
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -192,19 +189,3 @@ def write_private(path: Path, text: str) -> Path:
     path.touch(mode=0o600)
     path.write_text(text, encoding="utf-8")
     return path
-
-
-#: Below those that the kernel gives to outgoing connections: such a one would be gone before the server listens.
-_PORTS = range(10_240, 32_768)
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now, and that was not given before."""
-    while True:
-        port = secrets.choice(_PORTS)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in _given:
-                _given.add(port)
-                return port

@@ -9,7 +9,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from exporter.demo.service import Fault, Place, Service, free_port
+from exporter.demo.ports import free_port
+from exporter.demo.service import Fault, Place, Service
 
 __all__ = ["Shop"]
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import pwd
-import random
 import shutil
 import signal
 import socket
@@ -20,43 +19,18 @@ from typing import Any, Self, TypeVar, overload
 
 import psutil
 
-LOOPBACK = "127.0.0.1"
+from exporter.demo.ports import LOOPBACK as LOOPBACK
+from exporter.demo.ports import free_port as free_port
 
 DEADLINE = 60.0
 """Seconds until a state that comes about by itself is given up; tests of a busy machine wait for others' processes as well."""
 
-_PORTS = range(10_240, 32_768)  # below the ports that the kernel hands to outgoing connections
 # The second read returns when the tests' process is gone. Asked first: Patroni's PostgreSQL is in a group of its own.
 _WATCHER = 'read group; read end; kill -s TERM -- "-$group"; sleep 5; kill -s KILL -- "-$group" 2>/dev/null'
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.02, 0.15  # at first, and after some time: who asks often keeps what it waits for from getting there
 
 T = TypeVar("T")
-
-
-def free_port(*, also: int = 0) -> int:
-    """Return a loopback port that no other process of any test run gets while this one lives.
-
-    ``also`` asks for a second free port at that distance (Redis Cluster's bus listens 10,000 above the port of its node).
-    """
-    while True:
-        port = random.choice(_PORTS[: len(_PORTS) - also])
-        if all(_reserve(number) for number in {port, port + also}):
-            return port
-
-
-def _reserve(port: int) -> bool:
-    claim = socket.socket(socket.AF_UNIX)
-    try:
-        claim.bind(f"\0checklist-exporter/port/{port}")  # an abstract name has one holder, and is gone with it
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((LOOPBACK, port))
-    except OSError:
-        claim.close()
-        return False
-    claim.detach()
-    return True
 
 
 def listening(port: int) -> bool:

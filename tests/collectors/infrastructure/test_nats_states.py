@@ -733,7 +733,11 @@ async def test_subjects_that_a_stream_rewrites(node: Nats) -> None:
         await jetstream._nc.request("$JS.API.STREAM.CREATE.in", json.dumps(config | made).encode())
         await jetstream.add_consumer("in", ConsumerConfig(durable_name="out", filter_subject="out.*"))
         await jetstream.publish("in.x", b"")
-        assert (await jetstream.consumer_info("in", "out")).num_pending == 1
+
+        async def pending() -> bool:
+            return bool((await jetstream.consumer_info("in", "out")).num_pending == 1)
+
+        await eventually(pending, "the message to wait for the consumer")
         assert (await see(REPLICATION, node, min_replicas=1)).status is Status.OK
 
 

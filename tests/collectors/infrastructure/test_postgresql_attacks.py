@@ -70,10 +70,9 @@ async def test_sessions_that_the_server_ends_when_they_are_idle(pair: Cluster) -
             time.sleep(0.5)
             with pytest.raises(psycopg.OperationalError, match=r"idle-session timeout|closed the connection"):
                 connection.execute("SELECT 1")
-        seen = await look(
-            pair.primary.dsn(), "pods_healthy", "slow_query_logging_enabled", "connection_pool_sized", **POOLS
-        )
-    assert {result.status for result in seen.values()} == {"ok"}, seen
+        # The exporter takes the limit off its session first, for which a busy machine may need longer than that.
+        for item in ("pods_healthy", "slow_query_logging_enabled", "connection_pool_sized"):
+            await until(partial(see, pair.primary.dsn(), item, **POOLS), Status.OK)
 
 
 async def test_a_standby_that_lets_nobody_read(pair: Cluster) -> None:

@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 import pytest
 
 from exporter.demo import nats, postgresql, redis, supervisor
-from exporter.demo.service import Fault, Place, Process, Service, ServiceError, free_port
+from exporter.demo.ports import free_port
+from exporter.demo.service import Fault, Place, Process, Service, ServiceError
 from tests.servers.process import eventually, scratch
 
 
