@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import re
 from datetime import timedelta
 
 from pydantic import Field
 
+from collectors.shared.rosters import people
 from exporter.collector import Collector, EvidenceSettings, NoTarget, evidence_item
-from exporter.evidence.people import Person, distinct, names_nobody
+from exporter.evidence.people import Person
 from exporter.evidence.records import Record
 from exporter.evidence.rules import EvidenceRule
 from exporter.verdict import INFO, WARNING, Reason, Result, failed, ok
@@ -58,48 +58,6 @@ class Training(Collector[TrainingSettings, NoTarget]):
     async def _trained(self, record: Record) -> Result:
         roster = await self.context.evidence.artifact(record)
         return training(record, people(roster), self.settings.min_trained)
-
-
-_HEADING = re.compile(
-    r"(?:(?:first|last|full) ?)?name|surname|e-?mail(?: address)?|mail|team|role|department|date|trained|status|id|no\.?",
-    re.IGNORECASE,
-)
-_ABSENT = re.compile(
-    r"^(?:[-*+]|\d+[.)])?\s*\[ ?\]"  # a box that is not ticked
-    r"|[(\[,;|\t:\u2013-]\s?(?:absent|excused|missing|missed|not (?:yet )?trained|no[- ]?show|pending|sick|declined"
-    r"|did not attend|false|failed)\s?[)\]|]?$",
-    re.IGNORECASE,
-)
-
-
-def _is_heading(line: str) -> bool:
-    """Whether a line is the first of a table: nothing but what its columns are called."""
-    cells = [cell.strip(" \"'*_#") for cell in re.split(r"[,;|\t]", line)]
-    named = [cell for cell in cells if cell]
-    return bool(named) and all(map(_HEADING.fullmatch, named))
-
-
-def _was_absent(line: str) -> bool:
-    """Whether a line says of somebody that they were not there: by a box, by striking out, or by a remark."""
-    struck = line.lstrip("-*+ ")
-    return _ABSENT.search(line) is not None or (
-        len(struck) > len("~~~~") and struck.startswith("~~") and struck.endswith("~~")
-    )
-
-
-def people(roster: bytes) -> set[str]:
-    """Who is on a roster: one person a line, whatever the spelling.
-
-    Empty lines, those that start with # and headings of a table do not count, nor do people of whom the line says that they were
-    not there: a box that is not ticked, a name that is struck out, "(absent)".
-    """
-    lines = (line.strip() for line in roster.decode("utf-8-sig", "replace").splitlines())
-    named = (
-        Person.of(line)
-        for line in lines
-        if not line.startswith("#") and not _is_heading(line) and not _was_absent(line) and not names_nobody(line)
-    )
-    return {str(person) for person in distinct(named) if person.name or person.address}
 
 
 def training(record: Record, trained: set[str], min_trained: float) -> Result:

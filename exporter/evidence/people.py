@@ -50,7 +50,9 @@ _NOBODY = re.compile(
     r"|anonymous|(?:some|any|every)(?:one|body)|all|me|myself|us|(?:jane|john) doe|(?:max|erika) mustermann"
     r"|(?:your |full |first |last |user)?name|first last|root|admin(?:istrator)?|\$\{?\w+|\$\(\w+|%\w+%|\{?\{.*"
     r"|(?:your name )?<?you@example\.(?:com|org)|e-?mail(?: address)?|\d+|https?://\S*|.*\[bot\]?"
-    r"|(?:(?:test|demo|example|sample|dummy)[ _-]?)?(?:user|person|people|participant|attendee|trainee|employee|member)s?[ _-]?\d*"
+    r"|(?:(?:test|demo|example|sample|dummy)[ _-]?)?(?:user|person|people|participant|attendee|trainee|employee"
+    r"|member|guest)s?[ _-]?\d*|(?:new hire|contractor|engineer|operator|developer|candidate|agent|colleague|team ?mate"
+    r"|staff)[ _-]?(?:(?:#|no\.? ?)?\d+|[a-z])"
     r"|placeholder|null|nil|undefined|x{2,}|(?:[^\w\ufffd]|_)*"
 )
 _FIELD = re.compile(r'(?:"(?:\\.|[^"])*"|[^\s"])+')

@@ -9,7 +9,7 @@ from collectors.systems.prometheus.model.answers import (
     Sample,
 )
 
-__all__ = ["DEBUG_FIELD", "DEBUG_WORD", "LEVEL_FIELD", "LEVEL_WORD", "Levels", "levels", "unlevelled"]
+__all__ = ["DEBUG_FIELD", "DEBUG_WORD", "KNOWN_LEVELS", "LEVEL_FIELD", "LEVEL_WORD", "Levels", "levels", "unlevelled"]
 
 _NAMES = r'(?:\b(?:level|lvl|severity|level_?name|log_?level|log\.level|severity_?text)|@l)\\?"?\s*[:=]\s*\\?"?'
 _DEBUG = "trace|debug|trc|dbg|dbug|verbose|silly|fine|finer|finest"
@@ -26,7 +26,7 @@ LEVEL_WORD = (
     r"|\"(?:status|status_code|response_code|statusCode|DownstreamStatus)\\?\"\s*:\s*\\?\"?[1-5]\d\d\b|^\{\"@t\":"
 )
 _DEBUG_LEVELS = frozenset(_DEBUG.split("|"))
-_KNOWN_LEVELS = _DEBUG_LEVELS | frozenset(_OTHER.split("|"))
+KNOWN_LEVELS = _DEBUG_LEVELS | frozenset(_OTHER.split("|"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Levels:
 def _level(sample: Sample) -> str:
     """The level by labels; empty when they do not report it. `detected_level` is Loki's own guess, and may be `unknown`."""
     labelled = (sample.labels.get(name, "").lower() for name in ("detected_level", "level"))
-    return next((level for level in labelled if level in _KNOWN_LEVELS), "")
+    return next((level for level in labelled if level in KNOWN_LEVELS), "")
 
 
 def levels(counts: Iterable[Sample]) -> Levels:

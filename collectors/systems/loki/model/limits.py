@@ -46,6 +46,13 @@ class LogLimits(Options):
             "TimeGenerated",
             "timeUnixNano",
             "instant.epochSecond",
+            "timeMillis",
+            "epochSecond",
+            "timestampSeconds",
+            "time_unix_nano",
+            "record.time.timestamp",
+            "requestReceivedTimestamp",
+            "_time",
         ),
         description="Names of the field that holds the time of a line, in upper or lower case.",
     )
@@ -64,6 +71,8 @@ class LogLimits(Options):
             "PRIORITY",
             "error_severity",
             "s",
+            "severityNumber",
+            "record.level.name",
         ),
         description="Names of the field that holds the level of a line; a label of the stream counts too.",
     )
@@ -80,6 +89,9 @@ class LogLimits(Options):
             "RenderedMessage",
             "MessageTemplate",
             "textPayload",
+            "record.message",
+            "log_message",
+            "_msg",
         ),
         description="Names of the field that holds the message.",
     )

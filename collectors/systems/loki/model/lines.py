@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from collectors.systems.loki.model.levels import KNOWN_LEVELS
 from collectors.systems.loki.model.limits import LogLimits
 
 __all__ = ["Stream", "Structure", "read_fields", "structure", "unwrapped"]
@@ -122,10 +123,11 @@ _PATHS = (
     "request.uri",
     "http.url",
     "url.path",
+    "requestURI",
 )
 _STATUSES = (
     "status", "status_code", "response_code", "statusCode", "response.status", "DownstreamStatus", "OriginStatus",
-    "http.status_code", "http.response.status_code", "response_status",
+    "http.status_code", "http.response.status_code", "response_status", "responseStatus.code",
 )  # fmt: skip
 
 
@@ -137,7 +139,11 @@ def _lack(fields: Mapping[str, Any] | None, labels: Mapping[str, str], names: Lo
     message, level = any(map(has, names.message_fields)), any(map(has, names.level_fields))
     if any(map(has, _PATHS)) and any(map(has, _STATUSES)):
         message = level = True
-    if message and has("@t"):  # Serilog leaves out the level Information
+    if message and (
+        has("@t") or (has("ts") and has("v"))
+    ):  # Serilog leaves out the level Information, klog has its verbosity
+        level = True
+    if not level and str(fields.get("status")).lower() in KNOWN_LEVELS:  # Datadog
         level = True
     if not message and not level:
         return "are plain text"
@@ -156,4 +162,4 @@ def _has(fields: Mapping[str, Any], lowered: Mapping[str, Any], name: str) -> bo
         value = fields
         for part in name.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-    return value not in (None, "", [], {})
+    return value not in (None, "", [], {}) and not (isinstance(value, str) and not value.strip())

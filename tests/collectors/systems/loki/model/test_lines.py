@@ -59,6 +59,27 @@ def test_structured_lines_are_recognised(line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        '{"record":{"time":{"repr":"2026-01-02","timestamp":1767.1},"level":{"name":"INFO","no":20},"message":"x"},"text":"x"}',
+        '{"ts":1767323045.1,"v":0,"msg":"x","logger":"controller"}',
+        '{"timeMillis":1767323045000,"thread":"main","level":"INFO","loggerName":"a","message":"x","endOfBatch":false}',
+        '{"epochSecond":1767323045,"level":"INFO","message":"x"}',
+        '{"severity":"INFO","message":"x","timestampSeconds":1767323045,"timestampNanos":0}',
+        '{"_msg":"x","_time":"2026-01-02T03:04:05Z","level":"info"}',
+        '{"log_level":"info","log_message":"x","timestamp":"2026"}',
+        '{"status":"info","message":"x","timestamp":"2026","dd":{"trace_id":"1"}}',
+        '{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","stage":"ResponseComplete","requestURI":"/api","requestReceivedTimestamp":"2026","responseStatus":{"code":200}}',
+        '{"time_unix_nano":"1","severity_text":"INFO","body":"x"}',
+        '{"timeUnixNano":"1","severityNumber":9,"body":{"stringValue":"x"}}',
+    ],
+)
+def test_lines_of_further_loggers_are_structured(line: str) -> None:
+    seen = structure(stream(line), NAMES)
+    assert (seen.lines, seen.structured, dict(seen.lacking)) == (1, 1, {})
+
+
+@pytest.mark.parametrize(
     ("line", "lacking"),
     [
         ("GET /orders 200", "are plain text"),
@@ -72,6 +93,8 @@ def test_structured_lines_are_recognised(line: str) -> None:
         (json.dumps({"_entry": "plain text", "level": "info", "time": "x", "msg": ""}), "are plain text"),
         ('{"time":1,"level":"info"}', "lack a message"),
         ('{"time":1,"level":"info","msg":""}', "lack a message"),
+        ('{"time":1,"level":"info","msg":"  "}', "lack a message"),
+        ('{"time":1,"status":"shipped","msg":"x"}', "lack a level"),
         ('{"time":1,"msg":"x","level":null}', "lack a level"),
         ('{"request":"GET / HTTP/1.1","status":"200"}', "lack a timestamp"),
         ('{"time":1,"status":"started"}', "are plain text"),
