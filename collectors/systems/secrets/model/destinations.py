@@ -37,7 +37,7 @@ _STAGE = re.compile(
 )
 _SERVICE_URL = re.compile(
     r"(?i)(?:.*_)?(?:auth|oauth2?|oidc|issuer|idp|sso|keycloak|login|payments?|smtp|mail|mailer)_?(?:server_?|base_?|issuer_?)?"
-    r"(?:ur[il]|hosts?|hostname|endpoint|server)"
+    r"(?:ur[il]|hosts?|hostname|endpoint|server)|aws_endpoint_url\w*"
 )
 _ORIGINS = re.compile(r"(?i)(?:.*_)?(?:cors\w*|(?:allowed|trusted)_?(?:origins?|urls?)|origins?)")
 _LOCAL_ORIGIN = re.compile(r"(?i)(?:^|[\s,;\[\"'])https?://(?:localhost|127\.0\.0\.1)(?::\d{1,5})?(?![\w.-])")

@@ -49,6 +49,7 @@ _TOKENS = (
     "secret",
     "token",
     "apikey",
+    "apikeys",
     "credential",
     "credentials",
     "accesskey",
@@ -91,7 +92,10 @@ OBJECT_WORDS = frozenset(
     {"tls", "cert", "certificate", "pull", "image", "ref", "existing", "name", "kubernetes", "mount"}
 )
 
-_DEFAULTED = re.compile(r"\$\{[\w.]+:-?(?P<value>[^}$]{3,})\}")
+_DEFAULTED = re.compile(
+    r"\$\{(?!(?:env|file|sys|vault|secret|secrets|aws|ssm|s3|gcp|keyvault|prop|bundle|const|config):[^:}]*(?::[^-:}][^:}]*)?\})"
+    r"(?:env:)?[\w.]+:-?(?P<value>[^}$]{3,})\}"
+)
 
 
 def words_of(name: str) -> list[str]:
@@ -111,7 +115,11 @@ def kind_of(words: Sequence[str]) -> str:
         return "password"
     if last.endswith(_TOKENS) and before not in _HARMLESS_BEFORE:
         return "token"
-    if (last == "key" and before in _KEYS) or last in ("salt", "pepper"):
+    if (
+        (last == "key" and before in _KEYS)
+        or (last == "keys" and before in ("api", "app"))
+        or last in ("salt", "pepper")
+    ):
         return "token"
     if last == "auth" and before.startswith(_AUTHS):
         return "token"

@@ -25,7 +25,10 @@ _PLACEHOLDERS: Sequence[tuple[str, re.Pattern[str]]] = (
         "a placeholder",
         re.compile(
             r"(?i)(?:todo|tbd|placeholder|dummy|insert[-_ ]\S*[-_ ]?here|to[-_]be[-_](?:changed|replaced|defined|set)"
-            r"|\S*replace[-_]with\S*|<[a-z][\w .:-]{1,60}>|\[(?:your|insert|enter|change)[^\]]*\]|n/?a)"
+            r"|\S*replace[-_]with\S*|\S*(?:to|should|must)[-_]?be[-_]?(?:modified|changed|replaced|updated|overridden)\S*"
+            r"|\S*at[-_]least[-_]?\d+[-_]?(?:char|byte|bit)\S*|\S*need[-_]?to[-_]?change[-_]?this\S*|put your unique phrase here"
+            r"|(?:todo|fixme):? .{1,80}|\{[a-z]+(?:_[a-z]+)+\}|_(?:password|secret|token|key)_"
+            r"|generate[-_](?:a|your|new)[-_]\S*|<[a-z][\w .:-]{1,60}>|\[(?:your|insert|enter|change)[^\]]*\]|n/?a)"
         ),
     ),
     (
@@ -33,13 +36,13 @@ _PLACEHOLDERS: Sequence[tuple[str, re.Pattern[str]]] = (
         re.compile(
             r"(?i)\S{0,40}?(?<![a-z])your[-_]?(?:own[-_]?)?(?:super[-_]?)?(?:api|secret|access|auth|db|database|pass(?:word"
             r"|wd)?|token|key|domain|company|org|project|user(?:name)?|host(?:name)?|email|bucket|account|client|app"
-            r"|tenant|webhook|jwt|server)\S*"
+            r"|tenant|webhook|jwt|server|registry|repo(?:sitory)?|gcp[-_]|aws[-_]|azure[-_])\S*|(?-i:[Yy]our[A-Z][A-Za-z]{0,40}(?:Token|Key|Secret|Password))"
         ),
     ),
     (
         "a placeholder",
         re.compile(
-            r"(?i)(?:sk|pk|rk|key|ghp|xox[bp]|api|token|akia)?(?:[-_](?:live|test|proj|ant|key))?[-_]?x{3,}[-_x]*|\.{3}"
+            r"(?i)(?:sk|pk|rk|key|ghp|xox[bp]|api|token|akia|whsec)?(?:[-_](?:live|test|proj|ant|key))?[-_]?x{3,}[-_x]*|\.{3}"
             r"|\*{3,}|0{16,}"
         ),
     ),
@@ -55,13 +58,15 @@ _PLACEHOLDERS: Sequence[tuple[str, re.Pattern[str]]] = (
         re.compile(
             r"AKIA\w*EXAMPLE|wJalrXUtnFEMI/K7MDENG\S*|6LeIxAcTAAAAA\w+[-\w]*|[123]x0{10,}[A-Z]+|10000000-ffff-ffff-ffff-000000000001"
             r"|https://(?:examplePublicKey|public)@\S+|\+15005550\d{3}|https://hooks\.slack\.com/services/T0{6,}/\S*|Eby8vdM02xNOcqFlqUwJPLlmEtlC\S+"
-            r"|(?i:your[-_!@.]?strong\S{0,20}pass\S*)|0x0{16,}|0{8}-(?:0{4}-){3}0{12}|(?:G|UA|GTM|AW)-(?:X{4,}|0{4,})(?:-\w+)?"
+            r"|<?(?i:your[-_!@.]?strong\S{0,20}pass\S*)|0x0{16,}|0{8}-(?:0{4}-){3}0{12}|(?:G|UA|GTM|AW)-(?:X{4,}|0{4,})(?:-\w+)?"
         ),
     ),
     (
         "a documented example key",
         re.compile(
-            r"ZmDfcTF7_60GrrY167zsiPd67pEvs0aGOv2oasOM1Pg=|(?i:a-string-secret-at-least-256-bits-long)|django-insecure-\S+"
+            r"ZmDfcTF7_60GrrY167zsiPd67pEvs0aGOv2oasOM1Pg=|(?i:a-string-secret-at-least-256-bits-long)|ZXhhbXBsZS1hcHAtc2VjcmV0|SW2YcwTIb9zpOOhoPsMm"
+            r"|OQINaROshtE9TcZkNAm-5Zs2Pv3xaWytBmc5W7sPX7w=|https://key@sentry\.io/project"
+            r"|255d861b-5ea1-5996-9aa3-922530ec40b1|6116487b-cda1-52c2-b5b5-c8022c45e263|django-insecure-\S+"
         ),
     ),
     (
@@ -74,7 +79,7 @@ _PLACEHOLDERS: Sequence[tuple[str, re.Pattern[str]]] = (
     (
         "a placeholder",
         re.compile(
-            r"(?i)lorem ipsum.*|[a-z]{2}x{16,}|my[-_](?:\w{1,10}[-_])?project|bucket[-_]name"
+            r"(?i)lorem ipsum.*|[a-z]{2}x{16,}|my[-_](?:\w{1,10}[-_])?project(?:[-_]?id)?|bucket[-_]name"
             r"|https://hooks\.slack\.com/services/X{3,}/\S*"
         ),
     ),
@@ -99,6 +104,9 @@ _OF_SECRETS: Sequence[tuple[str, re.Pattern[str]]] = (
         "a placeholder",
         re.compile(
             r"(?i)(?:see|ask|get|stored?|kept|fetch)[-_ ].{0,40}(?:vault|1password|lastpass|keepass|bitwarden|ops|admin)"
+            r"|no[-_ ](?:key|token|secret|password|auth)(?:[-_ ](?:required|needed|set))?"
+            r"|(?:overrid(?:e|den)|set|injected|provided|generated)[-_ ]by[-_ ]\S{2,30}"
+            r"|(?:key|token|secret)[-_]?(?:1|12|123|1234\d{0,6})"
             r"|(?:none|not)[-_ ](?:yet|set|used|needed|available)|(?:insert|enter|paste|put)[-_ ]\S{2,40}"
         ),
     ),
@@ -185,7 +193,7 @@ def placeholder_rules(name: str, value: str, *, alone: bool = False) -> Iterator
     upper, words = name.upper(), words_of(name)
     if not own or "\n" in own:
         return
-    kind = kind_of(words) or ("token" if upper in _ALSO_SECRETS else "")
+    kind = "" if "existing" in words else kind_of(words) or ("token" if upper in _ALSO_SECRETS else "")
     if upper == "NEO4J_AUTH":
         own = own.removeprefix("neo4j/")
     for rule, pattern in (*_PLACEHOLDERS, *(_OF_SECRETS if kind else ())):
@@ -193,7 +201,7 @@ def placeholder_rules(name: str, value: str, *, alone: bool = False) -> Iterator
             yield rule
             return
     yield from _secret_rules(words, own, kind)
-    if alone and kind_of(words):
+    if alone and kind_of(words) and "existing" not in words:
         yield from _lone_rules(words, own)
     if words[-2:] == ["emulator", "host"] or (words[:1] == ["mock"] and _DEBUG_ON.fullmatch(own)):
         yield "an emulator or mock"
@@ -206,7 +214,9 @@ def _secret_rules(words: Sequence[str], own: str, kind: str) -> Iterator[str]:
     login, bare = _LOGIN.search(own), _PREFIX.sub("", own)
     password = login["url"] or login["pair"] if login else bare
     of_password = names_password(words)
-    default = is_default(password) or ((of_password or login is not None) and is_guessed_at_once(password))
+    default = is_default(password) or (
+        (of_password or login is not None) and (is_guessed_at_once(password) and not password.startswith("$"))
+    )
     default = default and not (password.istitle() and password.isalpha())
     if words == ["secret", "key"] and own in _KEYS_OF_SECRETS:
         return  # which key of a Secret
@@ -214,7 +224,7 @@ def _secret_rules(words: Sequence[str], own: str, kind: str) -> Iterator[str]:
         yield "a default password"
     if not kind:
         return
-    if _SEQUENCE.fullmatch(bare) or not any(map(str.isalnum, own)) or _is_name(words, own):
+    if _SEQUENCE.fullmatch(bare) or not (own.startswith("<%") or any(map(str.isalnum, own))) or _is_name(words, own):
         yield "a placeholder"
     elif _UNRENDERED.fullmatch(own):
         yield "a template that was not rendered"
@@ -243,7 +253,8 @@ def _is_name(words: Sequence[str], value: str) -> bool:
     """Whether a secret is spelt as its setting is: COOKIE_SECRET=cookie-secret. That may also be the name of an object."""
     if len(words) < 2 or OBJECT_WORDS & set(words) or not _SPELT.fullmatch(value):
         return False
-    return re.sub(r"[-_ ]", "", value.lower()) in ("".join(words), "".join(words[-2:]), "key")
+    own = re.sub(r"(?:val|value|here)$", "", re.sub(r"[-_ ]", "", value.lower()))
+    return own in ("".join(words), "".join(words[-2:]), "key")
 
 
 _SPELT = re.compile(r"[a-z_-]+|[A-Z_-]+")

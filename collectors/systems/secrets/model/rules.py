@@ -7,7 +7,7 @@ import binascii
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from urllib.parse import unquote
 
@@ -41,7 +41,8 @@ _OBJECT_NAME = re.compile(r"[a-z0-9]+(?:[-.][a-z0-9]+)*")
 
 _REFERENCE = re.compile(
     r"(?i).*\$\([\w./<-]+\s.*|.*\$\([^)]*|[:@/_-]?(?:\$\w+[:@/_-]?)+|"
-    r".*\$\([\w.-]+\).*|\$\(.*|`.*|.*\$\{[^}]*\}.*|\$\w+|.*\{\{.*|.*%\(\w+\)s.*|<[a-z][a-z ._:-]*>|[*x•#.\-_]+|vault:.*|ref\+.*|secret(?:ref)?://.*|op://.*|env:[a-z_]\w*|arn:aws[\w-]*:.*"
+    r"\$\$?[a-z][\w-]*(?:[.:][\w.-]+)+|\$\$\w+|<%.*|%\{.*|enc\[aes\w*"
+    r"|.*\$\([\w.-]+\).*|\$\(.*|`.*|.*\$\{[^}]*\}.*|\$\w+|.*\{\{.*|.*%\(\w+\)s.*|<[a-z][a-z ._:-]*>|[*x•#.\-_]+|vault:.*|ref\+.*|secret(?:ref)?://.*|op://.*|env:[a-z_]\w*|arn:aws[\w-]*:.*"
     r"|projects/.*/secrets/.*|(?:file|ssm|sm|awssm|gcpsm|akv):.*|@\w+@|@/.*|enc\(.*\)|enc\[.*\]|enc:.*"
     r"|\{cipher\}.*|process\.env.*|os\.(?:environ|getenv).*|!\w+ .*"
     r"|null|none|nil|undefined|true|false|yes|no|on|off|enabled|disabled|required|optional|empty|redacted|masked|hidden|.*\*{3}.*"
@@ -55,7 +56,8 @@ _SWITCHED = frozenset(
     {
         "require", "required", "allow", "empty", "use", "enable", "disable", "enabled", "with", "no", "random", "ask", "reset",
         "show", "hide", "generate", "skip", "force", "set", "change", "has", "need", "needs", "prompt", "forgot", "store",
-        "save", "remember", "is", "check", "verify", "validate", "update", "auto", "rotate", "without", "disallow",
+        "save", "remember", "native",
+        "expired", "is", "check", "verify", "validate", "update", "auto", "rotate", "without", "disallow",
     }
 )  # fmt: skip
 _PAIR_NAME = re.compile(
@@ -70,29 +72,35 @@ _FILE_PATH = re.compile(
 #: What programs and their messages say in place of a value: `password: missing`, `password = env("P")`.
 _PROSE = re.compile(
     r"(?i).*\b(?:passwords?|tokens?|secrets?|enter|please|your|forgot\w*|missing|invalid|incorrect|wrong|expired|must|should|cannot)\b.*"
-    r"|[a-z_][\w.]*\(.*"
+    r"|(?:kennwort|passwort|mot de passe|contraseña|clave|senha|wachtwoord|hasło|parola|пароль|jeton|schlüssel|geheimnis)\b.*"
+    r"|string|str|bytes|number|boolean|any|[a-z_][\w.]*(?:\(.*|\[)"
 )
 _URL = re.compile(r"(?i)[a-z][a-z0-9+.-]*://\S+")
 
 _HTTP = "HTTP credentials"
 _FORMS: Mapping[str, re.Pattern[str]] = {
     "a private key": re.compile(
-        r"-----BEGIN [A-Z0-9 ]{0,25}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-\d|AGE-SECRET-KEY-1[0-9A-Z]{20,}"
+        r"-----BEGIN [A-Z0-9 ]{0,25}PRIVATE KEY(?: BLOCK)?-----(?!(?:\\n|[\s#*;/]){1,40}(?:\.{3}|…|<|\{\{|\$\{|x{3}))"
+        r"|PuTTY-User-Key-File-\d|AGE-SECRET-KEY-1[0-9A-Z]{20,}"
         r"|\bS[UAONCX][A-Z2-7]{56}\b"
     ),
-    "a JSON web token": re.compile(r"\beyJ[\w-]{8,4000}\.eyJ[\w-]{4,4000}\.[\w-]{16,}"),
+    "a JSON web token": re.compile(
+        r"\beyJ[\w-]{8,4000}\.eyJ[\w-]{4,4000}\.[\w-]{16,}|\bsk\.eyJ[\w-]{8,4000}\.[\w-]{16,}"
+    ),
     "an AWS access key": re.compile(r"(?<![A-Z0-9])(?:AKIA|ASIA)[0-9A-Z]{16}(?![A-Z0-9])"),
     "a URL with a password": re.compile(
         r"(?i)\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@\"'<>]{0,100}:(?P<value>\$\{[^}\s]*\}|[^\s\"'<>@]{1,200})@[\w\[$-]"
+        r"|\bhttps?://(?![0-9a-f]{32}@)(?P<user>(?=(?:[a-z_]{0,200}\d){3})(?=\w{0,200}[a-z])\w{20,200})@\w"
     ),
     "a connection string with a password": re.compile(
         r"(?i)(?<![\w.-])[\w.-]{1,100}:(?P<value>[^\s@:/\"']{3,100})@(?:tcp|unix)\(|(?<![\w./-])[\w$#]{1,30}/(?P<oracle>[^\s@/\"']{3,100})@(?://[\w.-]|[\w.-]{1,200}:\d{2,5}[:/]\w)"
+        r"|(?<![\w./-])[\w.-]{1,60}:(?P<plain>[^\s@:/,\"']{3,100})@[\w.-]{1,200}:\d{2,5}\b"
         r"|\b(?:password|pwd|accountkey|sharedaccesskey)=(?P<other>[^;\s\"'&]{3,200})(?=[;\s\"'&]|$)"
         r"(?![ \t]{1,8}[A-Za-z]{1,30}(?:[ \t.!?]|$|\n))"
     ),
     "a signed URL": re.compile(r"[?&](?:sig|X-Amz-Signature|X-Goog-Signature)=[\w%+/=-]{32,}"),
     _HTTP: re.compile(
-        r"(?i)\b(?:basic\s+(?P<value>[a-z0-9+/]{8,}={0,2})(?![\w.-])|bearer\s+(?P<other>[a-z0-9._~+/=-]{16,}))"
+        r"(?i)\b(?:basic\\?\s+(?P<value>[a-z0-9+/]{8,}={0,2})(?![\w.-])|bearer\\?\s+(?P<other>(?=[^\s\d]{0,200}\d)[a-z0-9._~+/=-]{16,}))"
         r"|(?i:authorization[\"']?\s{0,4}[:=,]?\s{0,4}[\"']?(?:token|api-?key|key)\s{1,4}(?:token=)?[\"']?)(?P<third>[\w.~+/=-]{12,})"
         r"|(?i:\blogin=[\w.-]{1,80}):(?P<fourth>[^\s@:]{3,100})"
     ),
@@ -114,6 +122,16 @@ _FORMS: Mapping[str, re.Pattern[str]] = {
         r"|^\[[\w.-]{1,200}\](?::\d{1,5})?[ \t]{1,8}[^\s:]{1,100}:(?P<sasl>\S{3,200})$"
         r"|\buser_\w{1,40}[ \t]{0,4}=[ \t]{0,4}\"(?P<jaas>[^\"\n$]{3,200})\""
         r"|\bHEX:(?P<ntp>[0-9A-Fa-f]{20,200})\b|\bsecret[ \t]{1,8}\"(?P<tsig>[A-Za-z0-9+/]{12,200}={0,2})\""
+        r"|^(?://\S{1,200}:)?_auth[ \t]{0,4}=[ \t]{0,4}\"?(?P<npm>[A-Za-z0-9+/]{8,200}={0,2})"
+        r"|\{[ \t]{0,4}\w{0,40}(?:pass|password|passwd)[ \t]{0,4},[ \t]{0,4}(?:<<)?\"(?P<erlang>[^\"\n$]{3,200})\""
+        r"|\{[ \t]{0,4}\"(?:cn|uid)=[^\"\n]{1,200}\",[ \t]{0,4}\"(?P<bind>[^\"\n$]{3,200})\""
+        r"|\bsecure_link_md5[ \t]{1,8}\"[^\"\n]{1,200}?[ \t](?P<link>[^\s\"$]{6,200})\""
+        r"|\bhttpHeaderValue\d{1,2}\"?[ \t]{0,4}:[ \t]{0,4}[\"']?(?P<grafana>[^\s\"'$<{]{8,200})"
+        r"|\bclear-text=\"(?P<wildfly>[^\"\n$]{3,200})\"|^user=[\w.-]{1,80}:(?P<turn>[^\s:/@]{6,200})$"
+        r"|^[ \t]{0,8}(?:neighbor[ \t]{1,4}\S{1,80}|enable)[ \t]{1,4}password[ \t]{1,4}(?P<bgp>\S{3,200})$"
+        r"|^secrets:[ \t]{0,4}\n[ \t]{1,8}(?:cookie|cipher|system):"
+        r"[ \t]{0,4}\n[ \t]{0,12}-[ \t]{1,4}[\"']?(?P<ory>[^\s\"'$<{]{8,200})"
+        r"|\bsecret:\s{1,40}inline_string:[ \t]{1,4}[\"']?(?P<envoy>[^\s\"'$<{]{3,200})"
         r"|\busers[ \t]{0,4}=[ \t]{0,4}\[[ \t]{0,4}\"[\w.-]{1,80}:(?P<users>[^\"$\{][^\"\n]{2,200})\""
         r"|(?i:proxy_set_header|set-header|header_up|add_header)[ \t]{1,8}[\"']?[\w-]{0,40}(?i:key|token|secret)[\w-]{0,40}[\"']?"
         r"[ \t]{1,8}[\"']?(?P<header>[^\s\"';$%{]{8,200})"
@@ -143,15 +161,25 @@ _DEFINED = re.compile(
     r"\bdefine\(\s{0,8}[\"'](?P<name>\w{1,80})[\"']\s{0,8},\s{0,8}[\"'](?P<value>[^\"'\n]{1,400})[\"']"
 )
 _PLAIN = re.compile(
-    r"(?im)^[ \t]*(?P<name>\w{0,40}(?:password|passwd|passphrase|secret_key|shared_key|api_key|auth_token|access_key))"
+    r"(?im)^[ \t]*(?:sentinel[ \t]{1,8})?(?P<name>[\w-]{0,40}"
+    r"(?:-pass|password|passwd|passphrase|secret_key|shared_key|api_key|auth_token|access_key))"
     r"[ \t]{1,40}[\"']?(?!\d{1,5}/(?:tcp|udp)\b)(?P<value>[^\s\"'=:]{3,200})[\"']?[ \t]*;?[ \t]*$"
 )
 """A name and a value on a line of their own, as Fluentd and Mosquitto have it."""
 _SET = re.compile(
-    r"(?m)^[ \t]*(?:SetEnv|fastcgi_param|uwsgi_param|ENV)[ \t]{1,8}(?P<name>[A-Za-z_]\w{0,80})[ \t]{1,8}\"?"
+    r"(?m)^[ \t]*(?:SetEnv|setenv|fastcgi_param|uwsgi_param|ENV)[ \t]{1,8}(?P<name>[A-Za-z_]\w{0,80})[ \t]{1,8}\"?"
     r"(?P<value>[^\s\";=]{3,200})"
 )
 _PROPERTY = re.compile(r"<name>(?P<name>[\w.-]{1,80})</name>\s{0,8}<value>(?P<value>[^<\s]{1,400})</value>")
+_ELEMENT = re.compile(
+    r"<(?:property|entry|param|prop|parameter)\b[^<>]{0,100}\b(?:name|key)=\"(?P<name>[\w.-]{1,80})\"[^<>]{0,60}>"
+    r"\s{0,8}(?P<value>[^<>\s]{1,400})\s{0,8}</"
+)
+_QUOTED = re.compile(
+    r"(?:[(,]\s{0,8}|\$)(?P<name>[A-Za-z_]\w{0,80})\s{0,4}=\s{0,4}(?P<value>\"[^\"\n]{1,400}|'[^'\n]{1,400})"
+    r"|(?<![\w:]):(?P<keyword>[a-z][\w-]{0,80})[ \t]{1,4}(?P<of_keyword>\"[^\"\n]{1,400})"
+)
+"""An argument of a call, a variable of PHP or PowerShell, and a keyword of Clojure."""
 _TAGGED = re.compile(r"<(?P<name>[A-Za-z_][\w.\-]{0,80})>\s{0,8}(?P<value>[^<>\s]{1,400})\s{0,8}</")
 _DIRECTIVE = re.compile(
     r"(?im)^[ \t]*(?:user\s+\S+.*?\s>(?P<user>\S{3,})"
@@ -199,7 +227,8 @@ def in_setting(name: str, value: str) -> tuple[Finding, ...]:
     found = [*_forms(name, value), *_placeholders(name, value, alone=True)]
     if _is_spelt_out(name, value.strip()):
         found.append(Finding(Sort.SECRET, shown(name), _NAMED_AS))
-    pair = _PAIR.fullmatch(value.strip()) if _PAIR_NAME.fullmatch(name) or name.lower().endswith("_auth") else None
+    is_pair = _PAIR_NAME.fullmatch(name) or name.lower().endswith(("_auth", "_login"))
+    pair = _PAIR.fullmatch(value.strip()) if is_pair else None
     if pair and not _PAIR_NAME.fullmatch(name) and not _has_own_part(pair["value"]):
         pair = None
     if pair:
@@ -285,9 +314,9 @@ def _placeholders(name: str, value: str, *, alone: bool = False) -> Iterator[Fin
 
 
 def _named(text: str, *, nested: bool = False) -> Iterator[Finding]:
-    for pattern in (_NAMED, _PAIRED, _PAIRED_BACKWARDS, _TAGGED, _DEFINED, _PLAIN, _SET, _PROPERTY):
+    for pattern in (_NAMED, _PAIRED, _PAIRED_BACKWARDS, _TAGGED, _DEFINED, _PLAIN, _SET, _PROPERTY, _ELEMENT, _QUOTED):
         for match in pattern.finditer(text):
-            name, value = match["name"], _BLOCK.sub("", match["value"]).strip("\"'").rstrip()
+            name, value = _parts(match)
             if (
                 value.isalpha()
                 and (rest := _WORDS_AFTER.match(text, match.end()))
@@ -301,6 +330,13 @@ def _named(text: str, *, nested: bool = False) -> Iterator[Finding]:
             if not nested and _SETS.search(value):
                 yield from _named(value, nested=True)
     yield from _logins(text)
+
+
+def _parts(match: re.Match[str]) -> tuple[str, str]:
+    """The name and the value that one of the patterns found."""
+    found = match.groupdict()
+    name, value = found["name"] or found["keyword"], found["value"] or found["of_keyword"]
+    return name, _BLOCK.sub("", value).strip("\"'").rstrip()
 
 
 def _logins(text: str) -> Iterator[Finding]:
@@ -385,7 +421,7 @@ def _is_secret(name: str, value: str, *, in_file: bool = False) -> bool:
     if (
         words[-1:] == ["key"]
         and not NAMING_KEYS & set(words)
-        and re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{48}|[0-9a-fA-F]{64}|[0-9a-fA-F]{128}", own)
+        and re.fullmatch(r"R0[0-9A-Z]{30}|[0-9a-fA-F]{32}|[0-9a-fA-F]{48}|[0-9a-fA-F]{64}|[0-9a-fA-F]{128}", own)
     ):
         return True
     if kind == "password" and not in_file and _SWITCHES.fullmatch(own):
@@ -396,7 +432,13 @@ def _is_secret(name: str, value: str, *, in_file: bool = False) -> bool:
         return True
     if in_file and (own.istitle() or not is_default(own)) and _PROSE.fullmatch(own):
         return False
-    if not kind or not own or _REFERENCE.fullmatch(own) or _FILE_PATH.fullmatch(own):
+    if (
+        not kind
+        or not own
+        or _names_one(words, own, in_file=in_file)
+        or _REFERENCE.fullmatch(own)
+        or _FILE_PATH.fullmatch(own)
+    ):
         return False
     if {"checksum", "digest", "hash", "sha"} & set(words) and re.fullmatch(r"[0-9a-f]{32,128}", own):
         return False
@@ -408,6 +450,17 @@ def _is_secret(name: str, value: str, *, in_file: bool = False) -> bool:
     return not (named_object and _OBJECT_NAME.fullmatch(own) and not any(char.isdigit() for char in own))
 
 
+def _names_one(words: Sequence[str], own: str, *, in_file: bool) -> bool:
+    """Whether a value is the name of a Secret, of a key of one, or of several keys."""
+    if "existing" in words or (in_file and words == ["secret", "key"] and _VARIABLE_NAME.fullmatch(own)):
+        return True
+    if words[-1] == "secret" and _CERTIFICATE_NAME.fullmatch(own):
+        return True
+    return words[-1].endswith("keys") and not any(char.isdigit() for char in own)
+
+
+_VARIABLE_NAME = re.compile(r"[A-Z]+(?:_[A-Z]+)+")
+_CERTIFICATE_NAME = re.compile(r"[a-z]+(?:-[a-z]+)*-(?:certs?|tls)")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -417,6 +470,8 @@ def _is_spelt_out(name: str, value: str) -> bool:
     if name.upper() == "NEO4J_AUTH":
         user, _, password = value.partition("/")
         return bool(user and password) and not _REFERENCE.fullmatch(password)
+    if words[-1:] == ["passcommand"]:
+        return any(map(_has_own_part, value.removeprefix("echo ").split())) if value.startswith("echo ") else False
     in_words = "mnemonic" in words or words[-2:] in (["seed", "phrase"], ["recovery", "phrase"], ["seed", "words"])
     return in_words and _MNEMONIC.fullmatch(value) is not None
 

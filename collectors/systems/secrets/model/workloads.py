@@ -576,6 +576,8 @@ def _config_map(item: ConfigMapItem) -> ConfigMap:
             texts[key] = ""
     found: list[tuple[str, Finding]] = []
     for key, text in texts.items():
+        if key == "_example":
+            continue  # Knative's documentation of what the others may be
         is_file = "\n" in text.strip() or _is_json(text)
         found += ((shown(key), one) for one in (in_text(key, text) if is_file else in_setting(key, text)))
         if shown(key) != key:
