@@ -167,11 +167,15 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Signers:
-    """An allowed_signers file. `unclear` are the numbers of lines that this reads otherwise than their author may think."""
+    """An allowed_signers file. `unclear` are the numbers of lines that this reads otherwise than their author may think.
+
+    `limited` is whether any of its keys is valid from some time on only.
+    """
 
     lines: tuple[Signer, ...] = ()
     revoked: frozenset[str] = frozenset()
     unclear: tuple[int, ...] = field(default=())
+    limited: bool = False
 
     @classmethod
     def read(cls, content: str) -> Signers:
@@ -192,7 +196,7 @@ class Signers:
                 options = rest[0].lower() if rest and not _KEY_TYPE.fullmatch(rest[0]) else ""
                 names = tuple(name for name in first.strip('"').split(",") if name)
                 lines.append(Signer(names, keys[0], "cert-authority" in options.split(","), number))
-        return cls(tuple(lines), frozenset(revoked), tuple(unclear))
+        return cls(tuple(lines), frozenset(revoked), tuple(unclear), "valid-after" in content.lower())
 
     def of(self, key: str) -> tuple[Signer, ...]:
         """The lines that list a key by itself, not by who certified it."""

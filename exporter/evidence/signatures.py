@@ -9,7 +9,7 @@ import re
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from exporter.evidence.errors import BadSignature
@@ -24,6 +24,7 @@ NAMESPACE = "checklist-exporter"
 TIMEOUT = timedelta(seconds=5)
 _KEY = re.compile(rb"SHA256:[A-Za-z0-9+/=]+")
 _KRL = b"SSHKRL\n\0"
+_LEAST_RSA = 2048
 _MAX_FILE = 4 * 2**20
 
 
@@ -34,8 +35,10 @@ class SigningPolicy:
     allowed_signers: Path
     revoked_keys: Path | None = None
 
-    async def signer(self, content: bytes, signature: Path, principal: str) -> str:
-        """The fingerprint of the key with which `principal` signed `content`; see `verify`. It is not revoked.
+    async def signer(self, content: bytes, signature: Path, principal: str, by: datetime) -> str:
+        """The fingerprint of the key with which `principal` signed `content`, `by` then at the latest (aware); see `verify`.
+
+        The key is long enough, was valid by then already, and is not revoked.
 
         Raises BadSignature when it proves nothing, ProbeError when that could not be found out.
         """
@@ -47,8 +50,12 @@ class SigningPolicy:
                 "and ssh-keygen does not honor them here.",
                 Reason.MALFORMED,
             )
-        keys = {key, *_certified(_read(signature, "no signature was verified"))}
-        if keys & signers.revoked:
+        signed = _read(signature, "no signature was verified")
+        if weak := _weakness(_blob(signed)):
+            raise BadSignature(f"The key of {signature.name} is {weak}.")
+        if by < datetime.now(UTC) and (signers.limited or b"-cert-" in _text(_blob(signed))):
+            await verify(content, signature, self.allowed_signers, principal, by)
+        if {key, *_certified(signed)} & signers.revoked:
             raise BadSignature(
                 f"{self.allowed_signers.name} marks the key of {signature.name} as @revoked.", Reason.EXPIRED
             )
@@ -87,14 +94,18 @@ class SigningPolicy:
         raise BadSignature(f"The key of {signature.name} is revoked in {name}.", Reason.EXPIRED)
 
 
-async def verify(content: bytes, signature: Path, allowed_signers: Path, principal: str) -> str:
-    """The fingerprint of the key with which `principal` signed `content`.
+async def verify(
+    content: bytes, signature: Path, allowed_signers: Path, principal: str, at: datetime | None = None
+) -> str:
+    """The fingerprint of the key with which `principal` signed `content`, as it is listed now, or as it was `at` a time (aware).
 
     Raises BadSignature when the content was altered, the signature is for another purpose, or allowed_signers does not list its
     key for the principal; ProbeError when that could not be found out.
     """
     _readable(signature, allowed_signers)
-    arguments = ("-Y", "verify", "-f", str(allowed_signers), "-I", principal, "-n", NAMESPACE, "-s", str(signature))
+    arguments = ["-Y", "verify", "-f", str(allowed_signers), "-I", principal, "-n", NAMESPACE, "-s", str(signature)]
+    if at is not None:
+        arguments += ["-O", f"verify-time={at.astimezone():%Y%m%d%H%M%S}"]
     code, out, err = await _ssh_keygen(*arguments, given=content, timeout=TIMEOUT)
     if code == 0 and (key := _KEY.search(out)):
         return key[0].decode()
@@ -139,6 +150,20 @@ def _blob(signature: bytes) -> bytes:
         return _text(base64.b64decode(armored)[10:])  # behind "SSHSIG" and the version
     except (binascii.Error, ValueError):
         raise ProbeError("A signature could not be read.", Reason.MALFORMED) from None
+
+
+def _weakness(key: bytes) -> str | None:
+    """Why a key is too weak to sign for anybody, or None; `key` is a public key or a certificate."""
+    kind = _text(key)
+    if kind.startswith(b"ssh-dss"):
+        return "a DSA key, which OpenSSH accepts no longer"
+    if not kind.startswith(b"ssh-rsa"):
+        return None
+    rest = key[4 + len(kind) :]
+    for _ in range(2 if b"-cert-" in kind else 1):  # a nonce, the exponent
+        rest = rest[4 + len(_text(rest)) :]
+    bits = int.from_bytes(_text(rest)).bit_length()
+    return f"an RSA key of {bits} bits (at least {_LEAST_RSA} wanted)" if bits < _LEAST_RSA else None
 
 
 def _text(content: bytes) -> bytes:

@@ -235,9 +235,9 @@ class Evidence:
             raise BadSignature(
                 f"{record.by} is the name of a role ({role}), expected the person as in allowed_signers."
             )
-        key = await self._policy.signer(content, signature, record.by)
+        key = await self._policy.signer(content, signature, record.by, end_of(record.on))
         if rule.signed_by_role is not None:
-            await self._policy.signer(content, signature, rule.signed_by_role)
+            await self._policy.signer(content, signature, rule.signed_by_role, end_of(record.on))
         signers = self._policy.signers()
         names = signers.names(key, roles)
         if rule.signed and signers.of(key) and record.by not in names:

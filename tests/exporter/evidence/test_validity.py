@@ -435,6 +435,36 @@ async def test_a_key_that_is_not_listed_any_more_or_has_expired_fails(
     assert (await folder.judge(QA, allowed_signers=signers)).status is Status.FAILED
 
 
+async def test_a_key_that_was_not_valid_yet_signed_nothing(
+    folder: Folder, signed: Callable[..., Path], signers: Path, keys: Keys
+) -> None:
+    signed(on="2024-03-01")
+    folder.clock.at = datetime(2024, 3, 5, tzinfo=UTC)
+    signers.write_text(f'quinn@example.com,qa_lead valid-after="20240303" {keys.public("quinn")}\n')
+    result = await folder.judge(QA, allowed_signers=signers)
+    assert result.status is Status.FAILED
+    assert "key is not yet valid" in result.summary
+    signers.write_text(f'quinn@example.com,qa_lead valid-after="20240301" {keys.public("quinn")}\n')
+    assert (await folder.judge(QA, allowed_signers=signers)).status is Status.OK
+
+
+@pytest.mark.parametrize(("bits", "status"), [(1024, Status.FAILED), (2048, Status.OK)])
+async def test_a_short_key_signs_nothing(
+    folder: Folder, signed: Callable[..., Path], signers: Path, keys: Keys, tmp_path: Path, bits: int, status: Status
+) -> None:
+    path, key = signed(), tmp_path / "rsa"
+    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-b", str(bits), "-N", "", "-f", key], check=True)
+    path.with_name("qa.yaml.sig").unlink()
+    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", "checklist-exporter", path], check=True)
+    signers.write_text(f"quinn@example.com,qa_lead {key.with_suffix('.pub').read_text()}")
+    result = await folder.judge(QA, allowed_signers=signers)
+    assert result.status is status
+    if status is Status.FAILED:
+        assert result.summary == (
+            "Evidence for a.b is not valid: The key of qa.yaml.sig is an RSA key of 1024 bits (at least 2048 wanted)."
+        )
+
+
 async def test_a_missing_or_broken_signature_fails(folder: Folder, signed: Callable[..., Path], signers: Path) -> None:
     path = signed()
     signature = path.with_name("qa.yaml.sig")
