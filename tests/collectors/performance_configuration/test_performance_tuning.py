@@ -14,7 +14,7 @@ import pytest
 
 from collectors.performance_configuration.performance_tuning import PerformanceTuning, PerformanceTuningSettings
 from collectors.systems.delivery.client.http import negotiated
-from exporter.verdict import Status
+from exporter.verdict import Result, Status
 from tests.servers.applications.programs import next_build, next_server
 from tests.servers.caddy import caddy
 from tests.servers.certificates import authority
@@ -24,7 +24,7 @@ from tests.servers.postgresql import PASSWORD, Cluster, Postgres
 from tests.servers.process import LOOPBACK, eventually, free_port, scratch, wait_until
 from tests.servers.redis import VALKEY, Node
 from tests.servers.varnish import varnish
-from tests.support import Run, make_context, sees
+from tests.support import Run, make_context, sees, until
 
 SECTION = "performance_tuning"
 TEXT = "words that repeat " * 400
@@ -169,6 +169,20 @@ async def test_statements_that_are_not_counted_are_unknown(orders: Postgres) -> 
         result = await see("query_optimization_applied", databases=database(orders.dsn()))
     assert result.status is Status.UNKNOWN, result.summary
     assert "pg_stat_statements.track" in result.summary
+
+
+async def test_a_transaction_that_failed_and_was_never_rolled_back_is_open(orders: Postgres) -> None:
+    with orders.connect("orders") as connection:
+        connection.execute("BEGIN")
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            connection.execute("SELECT 1 / 0")
+        options = {"max_transaction_age": "1s"}
+
+        async def look() -> Result:
+            return await see("query_optimization_applied", databases=database(orders.dsn(), **options))
+
+        result = await until(look, Status.FAILED, "has been idle in transaction (aborted) for ")
+    assert "of role postgres in database orders" in result.summary
 
 
 async def test_an_old_transaction_fails_and_a_dump_does_not(orders: Postgres) -> None:

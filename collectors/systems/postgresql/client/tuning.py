@@ -119,10 +119,12 @@ async def read_long_transactions(
     return await session.ask(
         LongTransaction,
         """SELECT 'process ' || pid AS what, coalesce(usename::text, '') AS role, coalesce(datname::text, '') AS database,
-                  coalesce(state, 'unknown') AS state, extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age
-           FROM pg_stat_activity
+                  coalesce(state, 'unknown') AS state, extract(epoch FROM clock_timestamp() - begun)::float8 AS age
+           FROM (SELECT *, -- One that failed has no start any more, and blocks its connection until it is rolled back.
+                        coalesce(xact_start, CASE state WHEN 'idle in transaction (aborted)' THEN state_change END) AS begun
+                 FROM pg_stat_activity) AS sessions
            WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-                 AND (clock_timestamp() - xact_start > make_interval(secs => %s) OR state = 'disabled')
+                 AND (clock_timestamp() - begun > make_interval(secs => %s) OR state = 'disabled')
                  AND NOT coalesce(usename = ANY(%s), false) AND NOT application_name = ANY(%s)
            UNION ALL
            SELECT 'prepared transaction ' || gid, owner::text, database::text, 'prepared',
