@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -29,6 +30,7 @@ from collectors.systems.prometheus.judge import monitoring as judge
 from collectors.systems.prometheus.model.answers import RuntimeInfo, Sample, ScrapeTarget
 from collectors.systems.prometheus.model.configuration import pools_that_keep_labels
 from collectors.systems.prometheus.model.promql import selector
+from collectors.systems.prometheus.model.sending import parse_sending
 from exporter.collector import Collector, NoTarget, SectionSettings, fetched, item
 from exporter.options import Duration, format_duration
 from exporter.verdict import (
@@ -47,6 +49,8 @@ from exporter.verdict import (
 from exporter.words import counted, listed
 
 _POLL_SECONDS = 0.5
+#: What Loki's ingester answers for seconds after each start, and never later.
+_STARTING = re.compile(r"waiting for \S+ after (?:startup|being ready)")
 #: What hides an alert for longer is no planned work, no incident and no grouping.
 _LONGEST_SILENCE, _LONGEST_INHIBITION, _LONGEST_WAIT = timedelta(days=7), timedelta(days=1), timedelta(hours=6)
 
@@ -60,6 +64,7 @@ def _growth(metric: str, by: str, window: timedelta) -> str:
     return f"sum by ({by}) (increase({metric}[{max(1, round(window.total_seconds()))}s]))"
 
 
+_FIRING = 'ALERTS{alertstate="firing"}'
 #: Alerts that always fire, as kube-prometheus and this product's own rules name them.
 WATCHDOGS = ("Watchdog", "ChecklistDeadMansSwitch")
 
@@ -156,7 +161,7 @@ class MonitoringStack(Collector[MonitoringStackSettings, NoTarget]):
     Settings = MonitoringStackSettings
     rights = """\
 Prometheus: GET /api/v1/targets, /api/v1/scrape_pools, /api/v1/status/runtimeinfo, /api/v1/alertmanagers, /api/v1/query,
-/api/v1/status/config (where a target's own labels are kept).
+/api/v1/status/config (optional: where a target's own labels are kept, and for the external labels of alerts).
 Alertmanager: GET /-/ready, /api/v2/status, /api/v2/alerts.
 Grafana: a service account with the role Viewer. Loki: reading, as the tenant that has the logs. Jaeger: its query API; OTLP
 where a marker trace is wanted.
@@ -328,14 +333,20 @@ where a marker trace is wanted.
 
         Verified on both sides. Prometheus sends to enough Alertmanagers, and its counters show neither errors nor dropped
         alerts within `window` (an Alertmanager that was killed stays in its list, only the errors show it); what was dropped
-        within `warm_up` of a new configuration is a warning, as it is sent again. Each member of the cluster is ready, and
+        within `warm_up` of a new configuration is a warning, as it is sent again. What fires was sent, and no Alertmanager that
+        Prometheus scrapes has refused its last configuration. Each member of the cluster is ready, sees the others, and
         has the alert `watchdog`, lately sent, routed to a receiver, neither silenced nor inhibited.
 
         To fix it, see Prometheus's log for "Error sending alert"; let a rule `Watchdog` with `expr: vector(1)` fire all the time.
         """
         members = self.client(Alertmanager).members
         seen = [self._sending(len(members)), *map(self._receiving, members)]
-        return await worst_of(*seen)
+        return await worst_of(*seen, self._clustered())
+
+    async def _clustered(self) -> Result:
+        """Whether the members know of each other."""
+        statuses = await self.client(Alertmanager).statuses()
+        return verdict(notifications.split_problems(statuses), ok("The Alertmanagers know of each other."))
 
     async def _sending(self, members: int) -> Result:
         """Whether Prometheus gets its alerts rid."""
@@ -346,16 +357,25 @@ where a marker trace is wanted.
             if await self._settled():
                 return failed(lacking, reason=Reason.MISSING)
             return unknown(lacking, reason=Reason.PENDING)
-        await self._grown("prometheus_notifications_sent_total", "alertmanager", window, "itself")
-        errors, lost = await asyncio.gather(
-            self._query(_growth("prometheus_notifications_errors_total", "alertmanager", window)), self._dropped(window)
+        sent = await self._grown("prometheus_notifications_sent_total", "alertmanager", window, "itself")
+        errors, lost, refused, firing, lasting = await asyncio.gather(
+            self._query(_growth("prometheus_notifications_errors_total", "alertmanager", window)),
+            self._dropped(window),
+            self._query("alertmanager_config_last_reload_successful == 0"),
+            self._query(_FIRING),
+            self._query(f"{_FIRING} and {_FIRING} offset {max(1, round(window.total_seconds() / 3))}s"),
         )
         anew = lost > 0 and await self._configured_anew(window)
         good = ok(
             f"Prometheus sends alerts to {counted(len(active), 'Alertmanager')} without errors.",
             alertmanagers=len(active),
         )
-        return verdict([*judge.dead(errors, window), *judge.drop_problems(lost, window, configured_anew=anew)], good)
+        problems = [
+            *judge.dead(errors, window),
+            *judge.drop_problems(lost, window, configured_anew=anew),
+            *judge.refused_configurations(refused, active),
+        ]
+        return verdict([*problems, *([] if problems else judge.silent(sent, firing, lasting, window))], good)
 
     async def _dropped(self, window: timedelta) -> float:
         """How many alerts Prometheus dropped within the last time."""
@@ -409,10 +429,11 @@ where a marker trace is wanted.
         """A receiver that no route leads to, or whose key has expired, notifies no one, although the list of receivers looks
         fine.
 
-        Verified by following an alert with a critical severity (and `alert_labels`) through Alertmanager's running configuration:
-        it reaches each of `required_integrations` within 6 hours, and neither a silence of more than 7 days nor an alert that
-        fires for more than a day hides it. Prometheus's series of Alertmanager show that at most `max_failed_ratio` of the
-        notifications, and of the requests that they took, failed: a notification that is retried has not failed yet.
+        Verified by following an alert with a critical severity (with `alert_labels` and external labels) through Alertmanager's
+        running configuration: it reaches each of `required_integrations` within 6 hours, and neither a silence of more than
+        7 days nor an alert that fires for more than a day hides it. Prometheus's series of Alertmanager show that at most
+        `max_failed_ratio` of the notifications, and of the requests that they took, failed: a notification that is retried has
+        not failed yet.
 
         To fix it, route the severity that is named, with `continue: true` where several receivers must be notified;
         Alertmanager's log shows failing integrations.
@@ -423,14 +444,21 @@ where a marker trace is wanted.
         settings, manager = self.settings, self.client(Alertmanager)
         configuration = await self.blocking(parse_configuration, await manager.configuration())
         held, silences = await asyncio.gather(manager.alerts(), manager.silences())
-        problems = [
-            problem
-            for severity in settings.critical_severities
-            for problem in self._notifies(
-                configuration, {settings.severity_label: severity} | settings.alert_labels, held, silences
-            )
-        ]
+        problems: list[Result] = []
+        for severity in settings.critical_severities:
+            own = {settings.severity_label: severity} | settings.alert_labels
+            labels = own | await self._added(own)
+            problems += self._notifies(configuration, labels, held, silences)
         return verdict(problems, ok(f"Critical alerts reach {', '.join(settings.required_integrations)}."))
+
+    async def _added(self, own: Mapping[str, str]) -> dict[str, str]:
+        """The external labels that an alert with these labels is sent with; none where Prometheus does not show them."""
+        try:
+            sending = parse_sending(await self.client(Prometheus).configuration())
+            sent = sending.labels({"alertname": "any", **own}) or {}
+        except ProbeError:  # alert_labels may give them
+            return {}
+        return {name: sent[name] for name in sending.external_labels if name in sent and name not in own}
 
     def _notifies(
         self,
@@ -493,7 +521,7 @@ where a marker trace is wanted.
         good = ok(f"{summary}, all that are wanted among them." if wanted else f"{summary}.", dashboards=shown)
         unseen = [unobserved(why) for why in opened.values() if isinstance(why, ProbeError)]
         seen = [problem for uid, dashboard in there.items() async for problem in self._panels(uid, dashboard)]
-        return verdict([*dashboard_problems(shown, missing), *unseen, *seen], good)
+        return verdict([*dashboard_problems(shown, missing, found), *unseen, *seen], good)
 
     async def _panels(self, uid: str, opened: Opened) -> AsyncIterator[Result]:
         grafana, sources = self.client(Grafana), {}
@@ -528,12 +556,14 @@ where a marker trace is wanted.
 
     async def _ready(self) -> Result:
         if why := await self.client(Loki).not_ready():
+            if _STARTING.search(why):
+                return unknown(f"Loki has just started: {why}.", reason=Reason.PENDING)
             return failed(f"Loki is not ready: {why}.", reason=Reason.DOWN)
         return ok("Loki is ready.")
 
     async def _lines(self, selector: str) -> Result:
         window = self.settings.loki_window
-        expr = f"sum(count_over_time({selector}[{window.total_seconds():.0f}s]))"
+        expr = f"sum(count_over_time({selector}[{max(1, round(window.total_seconds()))}s]))"
         lines = sum(sample.value for sample in await self.client(Loki).query(expr))
         if not lines:
             return failed(

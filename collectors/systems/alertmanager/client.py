@@ -115,6 +115,11 @@ class Alertmanager(Client[AlertmanagerSettings]):
         answers = await self._reachable([member.alerts() for member in self.members])
         return answers[0][1]
 
+    async def statuses(self) -> dict[str, MemberStatus]:
+        """What the members that answer say of themselves, by their addresses. Raises ProbeError when none does."""
+        answers = await self._reachable([member.status() for member in self.members])
+        return {member.url: status for member, status in answers}
+
     async def silences(self) -> list[Silence]:
         """The silences of the first member that has them. Raises ProbeError when none does."""
         answers = await self._reachable([member.silences() for member in self.members])

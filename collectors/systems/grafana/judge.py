@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from collectors.systems.grafana.model import Frames, Health, Opened, has_data, newest
+from collectors.systems.grafana.model import Dashboard, Frames, Health, Opened, from_library, has_data, newest
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import format_length, listed, one_line
 
@@ -25,10 +25,16 @@ def health_problems(health: Health) -> Iterator[Result]:
         yield failed(f"Grafana's own database is {health.database}.", reason=Reason.DOWN)
 
 
-def dashboard_problems(shown: int, missing: Sequence[str]) -> Iterator[Result]:
-    """Which of the wanted dashboards (uids) are missing among those that Grafana has, or that it has none at all."""
+def dashboard_problems(shown: int, missing: Sequence[str], found: Iterable[Dashboard] = ()) -> Iterator[Result]:
+    """Which of the wanted dashboards (uids) are missing among those that Grafana has, or that it has none at all.
+
+    One that is wanted by its title is among those `found`.
+    """
+    uids = {dashboard.title: dashboard.uid for dashboard in found}
     if missing:
-        yield failed(f"Grafana has no dashboard {', '.join(missing)} (it shows {shown}).", reason=Reason.MISSING)
+        titles = [f"{title} is the title of the one with the uid {uids[title]}" for title in missing if title in uids]
+        but = f": {listed(titles)}" if titles else ""
+        yield failed(f"Grafana has no dashboard {', '.join(missing)} (it shows {shown}){but}.", reason=Reason.MISSING)
     elif not shown:
         yield failed("Grafana shows no dashboards.", reason=Reason.MISSING)
 
@@ -37,6 +43,8 @@ def panel_problems(uid: str, opened: Opened, sources: Mapping[str, str | None]) 
     """What is wrong with a dashboard that exists: it has no panels, or data sources (uids) that do not work, in Grafana's words."""
     if not opened.parts:
         yield failed(f"Grafana's dashboard {uid} is empty.", reason=Reason.MISSING)
+    if from_library(opened.parts):
+        yield warning(f"Grafana's dashboard {uid} has panels of the library, whose data sources were not checked.")
     if undefined := sorted(opened.undefined):
         yield failed(
             f"Grafana's dashboard {uid} takes its data source from {listed(undefined)}, which is none of its variables.",

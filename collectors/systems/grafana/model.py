@@ -80,8 +80,11 @@ class Opened(msgspec.Struct, frozen=True):
 
     @property
     def parts(self) -> list[Panel]:
-        """Its panels, and the rows that have some."""
-        return [*(self.panels or ()), *(row for row in self.rows or () if row.panels)]
+        """Its panels, and the rows that have some; a row that is unfolded has none itself."""
+        return [
+            *(panel for panel in self.panels or () if panel.type != "row" or panel.panels),
+            *(row for row in self.rows or () if row.panels),
+        ]
 
     @property
     def undefined(self) -> set[str]:
@@ -148,7 +151,9 @@ def _mapping(value: object) -> dict[str, Any]:
 
 def from_library(panels: list[Panel]) -> bool:
     """Whether any panel has its queries elsewhere, in a library panel."""
-    return any(panel.library is not None or from_library(panel.panels or []) for panel in panels)
+    return any(
+        (panel.library is not None and not panel.targets) or from_library(panel.panels or []) for panel in panels
+    )
 
 
 def sources_of(panels: list[Panel]) -> set[str]:

@@ -538,6 +538,71 @@ async def test_a_watchdog_that_does_not_arrive_or_is_silenced(world: World) -> N
     world.alertmanager.unsilence(silence)
 
 
+async def test_a_configuration_that_alertmanager_refused(world: World) -> None:
+    """A trap: it goes on with the older one, which its API shows, and does not start with the new one any more."""
+    good = world.alertmanager.configuration.read_text()
+    with suppress(HTTPError):
+        world.alertmanager.configure({"route": {"receiver": "nobody at all"}, "receivers": []})
+    refused = (
+        f"Alertmanager 127.0.0.1:{world.alertmanager.port} refused its last configuration and runs with an older one"
+    )
+    await until(lambda: world.result("alertmanager_routing"), Status.FAILED, refused)
+    world.alertmanager.configure(json.loads(good))
+    world.prometheus.wait_for("alertmanager_config_last_reload_successful == 1")
+
+
+@pytest.mark.parametrize("release", [OLD, NEW])
+async def test_alerts_that_arrive_may_be_those_of_another_prometheus(tmp_path: Path, release: str) -> None:
+    """A trap: relabelling drops all that this one sends, without an error, and the alert that always fires comes from elsewhere."""
+    drop = [{"source_labels": ["alertname"], "regex": ".*", "action": "drop"}]
+    with running(tmp_path, release) as world:
+        manager = {"static_configs": [{"targets": [f"127.0.0.1:{world.alertmanager.port}"]}]}
+        alerting = {"alerting": {"alertmanagers": [manager], "alert_relabel_configs": drop}}
+
+        def configure(*rules: Json) -> None:
+            world.prometheus.configure(
+                scrapes=world.scrapes(), rules=[{"name": "rules", "rules": [*rules]}], extra=alerting
+            )
+
+        async def seen() -> Result:
+            world.alertmanager.send({"alertname": "Watchdog"})
+            return await world.result("alertmanager_routing", window="9s")
+
+        configure(WATCHDOG)
+        dropped = "sent no alert in the last 9s, though Watchdog fires: alert_relabel_configs may drop it."
+        await until(seen, Status.FAILED, dropped)
+        configure()
+        await until(seen, Status.WARNING, "as none fires in it: what arrives comes from another server.")
+
+
+async def test_alertmanagers_that_do_not_know_of_each_other(world: World, tmp_path: Path) -> None:
+    """A trap: each is ready and has the alert; a person is notified by each, and silences hold on one."""
+    folders = [tmp_path / name for name in ("alone", "one", "other", "apart")]
+    for folder in folders:
+        folder.mkdir()
+    with (
+        Alertmanager(folders[0]) as alone,
+        Alertmanager(folders[1], joins=[]) as one,
+        Alertmanager(folders[2], release=NEW, joins=[one]) as other,
+        Alertmanager(folders[3], release=NEW, joins=[]) as apart,
+    ):
+        for manager in (alone, one, other, apart):
+            manager.send({"alertname": "Watchdog"})
+
+        async def seen(*members: Alertmanager) -> Result:
+            (first, *peers) = members
+            clients = {"alertmanager": {"url": first.url, "peers": [peer.url for peer in peers]}}
+            return await world.result("alertmanager_routing", clients=clients, min_alertmanagers=1, window="9s")
+
+        await until(lambda: seen(one, other), Status.OK, "")
+        await until(lambda: seen(alone), Status.OK, "")
+        await until(
+            lambda: seen(one, alone), Status.WARNING, f"Alertmanager {alone.url} is in no cluster: it notifies by"
+        )
+        split = f"Alertmanager {apart.url} does not see 2 of the 3 members of its cluster"
+        await until(lambda: seen(apart, one, other), Status.WARNING, split)
+
+
 async def test_too_few_alertmanagers(world: World) -> None:
     few = await world.result("alertmanager_routing", min_alertmanagers=2)
     assert few.status is Status.FAILED
@@ -614,6 +679,25 @@ async def test_critical_alerts_that_are_hidden(world: World) -> None:
     world.alertmanager.configure(slow)
     held = "An alert with severity=critical is held for 1d before email is notified"
     await until(lambda: world.result(item), Status.FAILED, held)
+
+
+async def test_labels_that_prometheus_adds_decide_where_alerts_go(world: World) -> None:
+    """A trap: a silence, or a route, by the cluster that only Prometheus's configuration names."""
+    item = "alert_notifications_configured"
+    added: Json = {"global": {"external_labels": {"cluster": "eu", "replica": "a"}}}
+    relabelled: Json = {"alerting": {"alert_relabel_configs": [{"regex": "replica", "action": "labeldrop"}]}}
+    world.prometheus.configure(scrapes=world.scrapes(), extra=added | relabelled)
+    try:
+        silence = world.alertmanager.silence(minutes=365 * 24 * 60 + 60, cluster="eu")
+        hidden = "Alert with severity=critical, cluster=eu is silenced for 365 days"
+        await until(lambda: world.result(item), Status.FAILED, hidden)
+        world.alertmanager.unsilence(silence)
+        by_cluster = routes()
+        by_cluster["route"]["routes"][0]["matchers"] = ['cluster="eu"', 'replica=""']
+        world.alertmanager.configure(by_cluster)
+        await until(lambda: world.result(item), Status.OK, "Critical alerts reach email, slack, pagerduty.")
+    finally:
+        world.configure()
 
 
 async def test_an_expected_job_of_which_every_target_is_down(world: World) -> None:
@@ -764,6 +848,12 @@ async def test_dashboards_that_are_missing(grafana: Grafana) -> None:
         Status.FAILED,
         "Grafana has no dashboard section, exporter (it shows 2).",
     )
+    grafana.replies[dashboard("Readiness")] = (404, {"message": "Dashboard not found"})
+    titled = [{"uid": "readiness", "title": "Readiness", "type": "dash-db"}]
+    grafana.replies["/api/search"] = (200, titled)
+    assert (await _grafana(grafana, dashboards=["Readiness"])).summary == (
+        "Grafana has no dashboard Readiness (it shows 1): Readiness is the title of the one with the uid readiness."
+    )
     grafana.replies["/api/search"] = (200, [])
     assert (await _grafana(grafana)).summary == "Grafana shows no dashboards."
     grafana.replies[HEALTH] = (503, {"database": "failing"})
@@ -803,6 +893,15 @@ async def test_a_dashboard_is_more_than_its_name(grafana: Grafana) -> None:
     text = {"id": 1, "type": "text", "title": "Runbooks", "options": {"content": "See below."}}
     grafana.replies[dashboard("readiness")] = (200, {"dashboard": {"panels": [text]}})
     assert (await seen())[0] is Status.OK
+    row = {"id": 2, "type": "row", "title": "Everything", "collapsed": False, "panels": []}
+    grafana.replies[dashboard("readiness")] = (200, {"dashboard": {"panels": [row]}})
+    assert await seen() == (Status.FAILED, "Grafana's dashboard readiness is empty.")
+    library = {"id": 3, "libraryPanel": {"uid": "rate", "name": "Rate"}}
+    grafana.replies[dashboard("readiness")] = (200, {"dashboard": {"panels": [row, library]}})
+    assert await seen() == (
+        Status.WARNING,
+        "Grafana's dashboard readiness has panels of the library, whose data sources were not checked.",
+    )
     imported = {
         "id": 1,
         "datasource": {"type": "prometheus", "uid": "${DS_PROMETHEUS}"},
@@ -866,6 +965,13 @@ async def test_a_loki_that_is_not_ready(pages: Pages) -> None:
     result = await _loki({"loki": pages.url}, '{app="a"}')
     assert (result.status, result.summary) == (Status.FAILED, "Loki is not ready: Ingester not ready: waiting for 15s.")
     assert (await _loki({"loki": pages.url}, '{app="a"}', loki_ready=False)).status is Status.OK
+    for since in ("startup", "being ready"):  # as 1.6 has it, and newer ones
+        pages.pages = Answers()
+        pages.add("/ready", f"Ingester not ready: waiting for 15s after {since}\n", 503)
+        pages.add("/loki/api/v1/query", _success(vector))
+        starting = await _loki({"loki": pages.url}, '{app="a"}')
+        assert starting.status is Status.UNKNOWN
+        assert starting.summary.startswith("Loki has just started: Ingester not ready: waiting for 15s after ")
 
 
 async def _loki(urls: Mapping[str, str], *selectors: str, **options: Any) -> Result:

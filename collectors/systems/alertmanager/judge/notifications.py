@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from collectors.systems.alertmanager.model.alerts import HeldAlert
+from collectors.systems.alertmanager.model.alerts import HeldAlert, MemberStatus
 from collectors.systems.alertmanager.model.routes import MUTED_HOURS, Configuration, hours_of, walk
 from collectors.systems.prometheus.model.answers import (
     Sample,
@@ -14,7 +14,7 @@ from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import listed
 
-__all__ = ["failing_notifications", "late", "quiet_hours", "unnotified", "watchdog_problems"]
+__all__ = ["failing_notifications", "late", "quiet_hours", "split_problems", "unnotified", "watchdog_problems"]
 
 
 def watchdog_problems(
@@ -43,6 +43,22 @@ def watchdog_problems(
         )
     elif not alert.receivers:
         yield failed(f"Alertmanager {where} routes {name} to no receiver.", reason=Reason.MISCONFIGURED)
+
+
+def split_problems(members: Mapping[str, MemberStatus]) -> Iterator[Result]:
+    """Whether members, by their addresses, are no cluster: each notifies by itself then, and has silences of its own.
+
+    Several addresses may lead to one member.
+    """
+    names = {status.name for status in members.values() if status.name}
+    for where, status in members.items():
+        if not status.name and len(members) > 1:
+            yield warning(f"Alertmanager {where} is in no cluster: it notifies by itself, and has silences of its own.")
+        elif unseen := names - status.seen - {status.name}:
+            yield warning(
+                f"Alertmanager {where} does not see {len(unseen)} of the {len(names)} members of its cluster: it notifies by "
+                "itself, and has silences of its own."
+            )
 
 
 def unnotified(
@@ -74,12 +90,18 @@ def late(
     routes = walk(configuration.route, labels)
     shown = ", ".join(f"{name}={value}" for name, value in labels.items())
     for name in sorted(wanted):
-        waits = [route.wait for route in routes if name in configuration.integrations(route)]
+        reaching = [route for route in routes if name in configuration.integrations(route)]
+        waits = [route.wait for route in reaching]
         if waits and min(waits) > longest:
             yield failed(
                 f"An alert with {shown} is held for {format_duration(min(waits))} before {name} is notified: group_wait of its "
                 f"route (limit {format_duration(longest)}).",
                 reason=Reason.LIMIT,
+            )
+        elif reaching and (interval := min(route.interval for route in reaching)) > longest:
+            yield warning(
+                f"An alert with {shown} may be held for {format_duration(interval)} before {name} is notified where others of its "
+                f"group fire already: group_interval of its route (limit {format_duration(longest)})."
             )
 
 

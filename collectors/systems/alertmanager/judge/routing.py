@@ -36,6 +36,7 @@ class _End:
     quiet_now: bool
     quiet_quarters: int = 0
     wait: timedelta = timedelta()
+    interval: timedelta = timedelta()
 
     @property
     def good(self) -> bool:
@@ -83,6 +84,7 @@ def routing_problems(
             configuration.muted(route, now),
             configuration.muted_quarters(route, now),
             route.wait,
+            route.interval,
         )
 
     ways = ends(configuration.route, labels, tell)
@@ -95,6 +97,11 @@ def routing_problems(
             f"Alert {name} is held for {format_duration(wait)} before the first notification: group_wait of its route (limit "
             f"{format_duration(longest_wait)}).",
             reason=Reason.LIMIT,
+        )
+    if (interval := max(min(end.interval for end in way if end.good) for way in ways)) > longest_wait:
+        yield warning(
+            f"Alert {name} may be held for {format_duration(interval)} where others of its group fire already: group_interval of "
+            f"its route (limit {format_duration(longest_wait)})."
         )
     if any(all(end.quiet_now for end in way if end.good) for way in ways):
         yield warning(f"Alert {name} would not be notified now: time intervals mute its route.")

@@ -21,8 +21,16 @@ class _Version(_Struct, frozen=True):
     version: str = ""
 
 
+class _Peer(_Struct, frozen=True):
+    name: str = ""
+
+
 class _Cluster(_Struct, frozen=True):
+    """What a member says of its cluster: the name that it has there, and all whom it sees, itself among them."""
+
     status: str = ""
+    name: str = ""
+    peers: list[_Peer] | None = None
 
 
 class MemberStatus(_Struct, frozen=True):
@@ -32,6 +40,16 @@ class MemberStatus(_Struct, frozen=True):
     version_info: _Version = _Version()
     cluster: _Cluster = _Cluster()
     uptime: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in the cluster; empty where it is in none."""
+        return self.cluster.name
+
+    @property
+    def seen(self) -> frozenset[str]:
+        """The names of all members that it sees, its own among them."""
+        return frozenset(peer.name for peer in self.cluster.peers or ())
 
     @property
     def original(self) -> str:

@@ -55,7 +55,10 @@ _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """A node of the routing tree, with the receiver that it has or inherits, and how long the first notification waits."""
+    """A node of the routing tree, with the receiver that it has or inherits.
+
+    `wait` is how long the first notification of a group waits, `interval` how long an alert does that joins a group later.
+    """
 
     receiver: str
     matchers: tuple[Matcher, ...] = ()
@@ -64,6 +67,7 @@ class Route:
     mute: tuple[str, ...] = ()
     active: tuple[str, ...] = ()
     wait: timedelta = timedelta(seconds=30)
+    interval: timedelta = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +321,7 @@ class _Route(_Struct, frozen=True):
     mute_time_intervals: list[str] = []
     active_time_intervals: list[str] = []
     group_wait: str = ""
+    group_interval: str = ""
 
 
 class _Times(_Struct, frozen=True):
@@ -361,7 +366,7 @@ def parse_configuration(text: str) -> Configuration:
             for named in (*raw.mute_time_intervals, *raw.time_intervals)
         }
         configuration = Configuration(
-            _route(raw.route, ""),
+            _route(raw.route, Route("")),
             receivers,
             tuple(map(_inhibit_rule, raw.inhibit_rules)),
             intervals,
@@ -376,7 +381,7 @@ def parse_configuration(text: str) -> Configuration:
 
 
 #: Fields that say how a group is notified, not who is.
-_HARMLESS = frozenset({"group_by", "group_by_str", "group_interval", "repeat_interval", "labels", "annotations"})
+_HARMLESS = frozenset({"group_by", "group_by_str", "repeat_interval", "labels", "annotations"})
 
 
 def _unfamiliar(document: Mapping[str, Any]) -> Iterator[str]:
@@ -414,17 +419,20 @@ def _integrations(receiver: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name for name, key, value in named if name != key and value)
 
 
-def _route(raw: _Route, inherited: str, waiting: timedelta = Route("").wait) -> Route:
-    receiver = raw.receiver or inherited
-    wait = parse_duration(raw.group_wait) if raw.group_wait else waiting
+def _route(raw: _Route, parent: Route) -> Route:
+    receiver = raw.receiver or parent.receiver
+    wait = parse_duration(raw.group_wait) if raw.group_wait else parent.wait
+    interval = parse_duration(raw.group_interval) if raw.group_interval else parent.interval
+    own = Route(receiver, wait=wait, interval=interval)
     return Route(
         receiver,
         _matchers(raw.match, raw.match_re, raw.matchers),
         raw.goes_on,
-        tuple(_route(child, receiver, wait) for child in raw.routes),
+        tuple(_route(child, own) for child in raw.routes),
         tuple(raw.mute_time_intervals),
         tuple(raw.active_time_intervals),
         wait,
+        interval,
     )
 
 

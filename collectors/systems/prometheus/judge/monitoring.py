@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from collectors.systems.prometheus.model.answers import (
     RuntimeInfo,
@@ -28,7 +29,9 @@ __all__ = [
     "drop_problems",
     "interval_of",
     "key_of",
+    "refused_configurations",
     "reloaded",
+    "silent",
     "stale",
     "stored",
     "storing",
@@ -236,6 +239,37 @@ def dead(errors: Iterable[Sample], window: timedelta) -> Iterator[Result]:
                 reason=Reason.DOWN,
                 notification_errors=sample.value,
             )
+
+
+def refused_configurations(refused: Iterable[Sample], addresses: Iterable[str]) -> Iterator[Result]:
+    """Which of the Alertmanagers that Prometheus sends to run with an older configuration than they were given.
+
+    `refused` are the series of those that refused their last one, `addresses` those that Prometheus sends to.
+    """
+    places = {urlsplit(address).netloc for address in addresses}
+    for sample in refused:
+        if (instance := sample.labels.get("instance", "")) in places:
+            yield failed(
+                f"Alertmanager {instance} refused its last configuration and runs with an older one, until it is restarted.",
+                reason=Reason.MISCONFIGURED,
+            )
+
+
+def silent(
+    sent: Iterable[Sample], firing: Sequence[Sample], lasting: Sequence[Sample], window: timedelta
+) -> Iterator[Result]:
+    """Whether Prometheus sent no alert within the window; of those that are `firing`, the `lasting` ones have been for a while."""
+    if any(sample.value > 0 for sample in sent):
+        return
+    nothing = f"Prometheus has sent no alert in the last {format_duration(window)}"
+    if lasting:
+        name = lasting[0].labels.get("alertname", "an alert")
+        yield failed(
+            f"{nothing}, though {name} fires: alert_relabel_configs may drop it.",
+            reason=Reason.MISCONFIGURED,
+        )
+    elif not firing:
+        yield warning(f"{nothing}, as none fires in it: what arrives comes from another server.")
 
 
 def drop_problems(lost: float, window: timedelta, *, configured_anew: bool) -> Iterator[Result]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from collectors.systems.alertmanager.judge.notifications import late
 from collectors.systems.alertmanager.judge.routing import inhibition_problems, routing_problems, silence_problems
 from collectors.systems.alertmanager.model.alerts import HeldAlert, HeldStatus, Silence, SilenceMatcher
 from collectors.systems.alertmanager.model.alerts import SilenceState as State
@@ -149,6 +151,31 @@ def test_a_route_that_waits_for_long(root: str, child: str, told: str | None) ->
     problem = first(routing_problems)("A", {"alertname": "A"}, configuration, ["slack"], NOW, timedelta(hours=6))
     assert (problem is None) is (told is None)
     assert problem is None or (problem.status is Status.FAILED and told is not None and told in problem.summary)
+
+
+@pytest.mark.parametrize(("root", "child", "held"), [("1d", "", True), ("1d", "5m", False), ("", "12h", True)])
+def test_what_joins_a_group_waits_for_its_interval(root: str, child: str, held: bool) -> None:
+    """A trap: group_wait is for the first alert of a group, and a group that fires already makes later ones wait."""
+    configuration = parse_configuration(
+        json.dumps(
+            {
+                "route": {
+                    "receiver": "a",
+                    "group_interval": root or None,
+                    "routes": [{"matchers": ['severity="critical"'], "group_interval": child or None}],
+                },
+                "receivers": [{"name": "a", "slack_configs": [{}]}],
+            }
+        )
+    )
+    labels, limit = {"alertname": "A", "severity": "critical"}, timedelta(hours=6)
+    for problems in (
+        routing_problems("A", labels, configuration, ["slack"], NOW, limit),
+        late(configuration, labels, ["slack"], limit),
+    ):
+        found = list(problems)
+        assert [problem.status for problem in found] == [Status.WARNING] * held
+        assert all("others of its group fire already: group_interval of its route" in one.summary for one in found)
 
 
 def test_many_routes_that_are_muted_are_looked_at_once() -> None:
