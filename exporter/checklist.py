@@ -45,12 +45,17 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _MARKER = re.compile(r"\s*(?:[-+*]|[0-9]{1,9}[.)])\s*")
 _FENCES = {"---": ("---", "..."), "+++": ("+++",)}  # of metadata before the text: YAML, TOML
 _BLANKS = re.compile(r"_{2,}")
-_TICKS = "xX✓✔✗✘☑☒✅❌vVyYoO*~/>!?-"
+_TICKS = "xX✓✔✗✘☑☒✅❌vVyYoOnN*~/>!?.+_-"
 _NEAR = re.compile(
-    rf"[\[［](?:\s*|\s*[{_TICKS}]\s*|\d{{1,3}} ?%|(?i:n/?a|done|todo|wip|tbd|ok|yes|no))[\]］]|\([ xX]\)(?=\s)|[☐☑☒]"
-    r"|<input\b[^>]*\bcheckbox"
+    rf"\\?[\[［](?:\s*|\s*[{_TICKS}]\s*|\d{{1,3}} ?%|(?i:n/?a|done|todo|wip|tbd|ok|yes|no"
+    r"|xx|pass(?:ed)?|true|false|(?:un)?checked))\\?[\]］]"
+    r"|\([ xX]\)(?=\s)|[☐☑☒]|<input\b[^>]*\bcheckbox"
 )
-_GLUED = re.compile(r"^(?:[-*+]+|(?:[0-9]{1,9}|[A-Za-z])[.)])?\s*")
+_SIGN = re.compile(r"(?:[✅❌✔✘✗❎]|:(?:white_check_mark|heavy_check_mark|ballot_box_with_check|x):)\s")
+_GLUED = re.compile(
+    r"^(?:[-*+\u2022\u2013\u2014\u25aa\u25cf\u25e6\u00b7\u2023]+|(?:[0-9]{1,9}|[A-Za-z]|[ivx]{2,5}|#)[.)])?\s*(?:<!--.*?-->\s*)*"
+)
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufe0e\ufe0f\ufeff]")
 _NEAR_INSIDE = re.compile(r"\[[ xX]?\](?![(\[])|[☐☑☒]|<input\b[^>]*\bcheckbox", re.IGNORECASE)
 _ANNOTATION = " <!-- verified --> "  # invisible where Markdown is shown; from here to the end of its line it is ours
 _MARKUP = re.compile(r"[\\*\[\]<&~|]|(?<![^\W_])_|_(?![^\W_])")
@@ -312,6 +317,8 @@ class _Parser:
             self.warnings.append(
                 (number, f"'{_clipped(content)}' binds nothing: write it at the end of its line or heading.")
             )
+        elif _NEAR.match(_GLUED.sub("", _COMMENT.sub("", content).lstrip(), count=1)):
+            self.warnings.append((number, _WARNED.format(f"'{_clipped(content)}'")))
 
     def _heading(self, opening: Token, inline: Token) -> None:
         level, number = int(opening.tag[1]), (opening.map or [0])[0] + 1
@@ -340,6 +347,10 @@ class _Parser:
                         f"'{_clipped(comment)}' binds nothing: write <!-- item: section.item --> or <!-- name: index_fresh -->.",
                     )
                 )
+        if _MEANT.search(inline.content.rpartition("-->")[2]):
+            self.warnings.append(
+                (number, "The comment that is to bind or to name it does not end: write '-->' after it.")
+            )
         for kind in (_ITEM, _PINNED):
             if sum(kind.fullmatch(comment) is not None for comment in ours) > 1:
                 self.warnings.append((number, "Of several comments that bind or name it, the last one counts."))
@@ -371,6 +382,7 @@ class _Parser:
         if match is None:
             self._near_boxes(inline, listed=True)
             return
+        self._near_boxes(inline, after=match.end())
         first, end = inline.map or (0, 0)
         written, last = inline.content.partition("\n")[0], inline.content.rpartition("\n")[2]
         # An annotation belongs behind the text, but would make an entry of a list of a last row such as "*".
@@ -389,19 +401,26 @@ class _Parser:
             title = _title(inline, self._environment) or text
             self._headings[-1].lines.append(Line(text, number, match[1] != " ", depth, item, title, name))
 
-    def _near_boxes(self, inline: Token, *, listed: bool = False) -> None:
-        """Warn of what looks like a box at the begin of an entry or of a row, and of boxes in a table, which Markdown has not."""
+    def _near_boxes(self, inline: Token, *, listed: bool = False, after: int = 0) -> None:
+        """Warn of what looks like a box at the begin of an entry or of a row, and of boxes in a table, which Markdown has not.
+
+        `after` is how many characters the box of an entry takes: a second one behind it is none.
+        """
         first = (inline.map or [0])[0]
         links = any(child.type == "link_open" for child in inline.children or ())
-        for row, text in enumerate(inline.content.split("\n")):
-            number, start = first + row + 1, text.lstrip()
+        for row, text in enumerate(inline.content[after:].split("\n")):
+            number, start = first + row + 1, _UNSEEN.sub("", text).lstrip()
+            if row == 0 and after and not start.startswith("["):
+                continue
             begin = _GLUED.sub("", start, count=1)
             if start.count("|") > 1 and _NEAR_INSIDE.search(start):
                 self.warnings.append((number, _WARNED.format("A box in a table")))
             elif match := _NEAR.match(begin):
                 link = links and begin[match.end() :][:1] in "(["
-                if not link and (row == 0 or not listed):
+                if not link:
                     self.warnings.append((number, _WARNED.format(f"'{_clipped(start)}'")))
+            elif listed and row == 0 and _SIGN.match(begin):
+                self.warnings.append((number, _WARNED.format(f"'{_clipped(start)}'")))
 
     def _boxes_inside(self, token: Token, content: str, where: str) -> None:
         first = (token.map or [0])[0]

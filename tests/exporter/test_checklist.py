@@ -405,3 +405,55 @@ def test_what_is_no_box_is_not_reported(text: str) -> None:
 
 def test_characters_that_nobody_sees_are_no_part_of_a_line() -> None:
     assert normalized("Persis\u00adtence\u200b is configured\ufeff") == "Persistence is configured"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u2022 [ ] bullet",
+        "\u2013 [ ] dash",
+        "-[ ] glued",
+        "\u2610 ballot",
+        "[] wiki",
+        "a) [ ] letter",
+        "#. [ ] number",
+        "| a | b |\n|---|---|\n| [ ] | x |",
+    ],
+)
+def test_a_row_that_would_be_swallowed_by_the_line_above_is_reported(text: str) -> None:
+    checklist = Checklist.parse(f"# L\n- [ ] A\n{text}\n", "own.md")
+    assert len(checklist.warnings) == 1
+    assert "is not a line" in checklist.warnings[0][1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- \\[ ] exported",
+        "- \\[x\\] exported",
+        "- [_] x",
+        "- [+] x",
+        "- [xx] x",
+        "- [✔\ufe0f] x",
+        "- [\u200b] x",
+        "- \u200b[ ] x",
+        "- [passed] x",
+        "- ✅ done",
+        "- :white_check_mark: done",
+        "- <!-- item: redis.pods_healthy --> [ ] x",
+        "<!-- c --> - [ ] x",
+    ],
+)
+def test_what_editors_make_of_a_box_is_reported(text: str) -> None:
+    checklist = Checklist.parse(f"# L\n\n{text}\n\n- [ ] A\n", "own.md")
+    assert [(number, "is not a line" in sentence) for number, sentence in checklist.warnings] == [(3, True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("- [ ] [ ] A", "is not a line"), ("- [ ] A <!-- item: redis.pods_healthy", "does not end")],
+)
+def test_what_follows_a_box_and_does_nothing_is_reported(text: str, said: str) -> None:
+    [(number, sentence)] = Checklist.parse(f"# L\n{text}\n", "own.md").warnings
+    assert number == 2
+    assert said in sentence
