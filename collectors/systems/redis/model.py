@@ -392,9 +392,9 @@ def roommates(nodes: Iterable[Look]) -> list[tuple[Answers, ...]]:
     groups: dict[tuple[str, str], dict[str, Answers]] = {}
     for node in seen(nodes):
         own, listens = node.info.get("process_id", ""), node.info.get("tcp_port")
-        folder = None if node.error("CONFIG GET dir") else node.setting("dir")
-        if own and folder and listens == str(node.address.port):
-            groups.setdefault((node.address.ip or node.address.host, folder), {}).setdefault(own, node)
+        with suppress(ProbeError):  # which whoever judges the folder reports
+            if own and listens == str(node.address.port) and (folder := node.setting("dir")):
+                groups.setdefault((node.address.ip or node.address.host, folder), {}).setdefault(own, node)
     return [tuple(group.values()) for group in groups.values() if len(group) > 1]
 
 
