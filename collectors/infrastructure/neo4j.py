@@ -54,7 +54,7 @@ _MAX_FILES = 100_000
 _HEAD = 512
 _INDEXES = "SHOW INDEXES YIELD name, state, populationPercent, owningConstraint"
 #: Without the statements themselves, which may hold anything.
-_TRANSACTIONS = "SHOW TRANSACTIONS YIELD database, transactionId, username, status, elapsedTime, waitTime"
+_TRANSACTIONS = "SHOW TRANSACTIONS YIELD transactionId, username, status, elapsedTime, resourceInformation"
 
 _SETTINGS = (
     "dbms.security.auth_enabled",

@@ -87,6 +87,7 @@ def database_problems(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
 
 def _databases(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
     writers: dict[str, int] = {}
+    copies: dict[str, Iterator[Result]] = {}
     for row in _shown(look):
         name, where = row["name"], row.get("address") or look.address
         status, requested = row.get("currentStatus"), row.get("requestedStatus")
@@ -96,16 +97,31 @@ def _databases(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
                 f"Database {name} is {status} on {where} (wanted online, requested {requested}){why}.",
                 reason=Reason.DOWN,
             )
+        elif row.get("type") == "composite":
+            continue  # it has no store of its own: what it accesses takes writes or not
         elif row.get("access") == "read-only" and name not in limits.read_only:
             yield failed(
                 f"Database {name} takes no writes on {where}: its access is read-only (wanted read-write).",
                 reason=Reason.MISCONFIGURED,
             )
-        if row.get("type") != "composite":  # it has no store of its own to write to
+        if row.get("type") != "composite":
             writers[name] = writers.get(name, 0) + bool(row.get("writer", row.get("role") == "leader"))
+            copies[name] = _copy_problems(name, row)
     for name, count in writers.items():
         if count != 1:
             yield failed(f"Database {name} has {counted(count, 'writer')} (wanted one).", reason=Reason.DOWN)
+    for problems in copies.values():
+        yield from problems
+
+
+def _copy_problems(name: str, row: Mapping[str, Any]) -> Iterator[Result]:
+    """Whether a database has as many copies as its topology asks for; a server alone shows none that are wanted."""
+    for one, many in (("primary", "Primaries"), ("secondary", "Secondaries")):
+        has, wanted = row.get(f"current{many}Count"), row.get(f"requested{many}Count")
+        if not isinstance(has, int) or not isinstance(wanted, int) or has >= wanted:
+            continue
+        sentence = f"Database {name} has {has} of {counted(wanted, one, many.lower())}."
+        yield failed(sentence, reason=Reason.MISSING) if one == "primary" else warning(sentence)
 
 
 def _shown(look: Look) -> Sequence[Mapping[str, Any]]:
@@ -172,9 +188,7 @@ def lock_problems(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
     waiting = [
         (waited, row, blocked)
         for row in look.transactions
-        if (blocked := _BLOCKED.match(str(row.get("status"))))
-        and isinstance(waited := row.get("waitTime"), timedelta)
-        and waited > limits.max_lock_wait
+        if (blocked := _BLOCKED.match(str(row.get("status")))) and (waited := _waited(row)) > limits.max_lock_wait
     ]
     for waited, row, blocked in sorted(waiting, key=lambda found: found[0], reverse=True):
         holders = [_holder(name, known.get(name)) for name in blocked[1].replace(" ", "").split(",")]
@@ -183,6 +197,13 @@ def lock_problems(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
             f"{listed(holders, most=2)} (limit {format_duration(limits.max_lock_wait)}): what it writes hangs.",
             reason=Reason.LIMIT,
         )
+
+
+def _waited(row: Mapping[str, Any]) -> timedelta:
+    """How long a transaction has waited for its present lock; `waitTime` has those that it got before as well."""
+    resource = row.get("resourceInformation")
+    waited = resource.get("waitTimeMillis") if isinstance(resource, Mapping) else None
+    return timedelta(milliseconds=waited if isinstance(waited, int) else 0)
 
 
 def _holder(name: str, row: Mapping[str, Any] | None) -> str:
@@ -405,9 +426,20 @@ def saved_problems(
             key=lambda artefact: artefact.written,
             reverse=True,
         )
-        if ours and ours[0].size:
-            what = f"The newest backup of database {name}"
-            yield from size_problems(what, ours[0].size, [artefact.size for artefact in ours[1:]])
+        if ours and ours[0].size and not _is_part(ours[0].name):
+            kind = _kind(ours[0].name)
+            before = [artefact.size for artefact in ours[1:] if _kind(artefact.name) == kind]
+            yield from size_problems(f"The newest backup of database {name}", ours[0].size, before)
+
+
+def _is_part(file: str) -> bool:
+    """Whether a backup may hold only what has changed since the one before it: nothing in its name distinguishes these."""
+    return ".backup" in PurePosixPath(file).suffixes
+
+
+def _kind(file: str) -> str:
+    """How a file is compressed and encrypted, by the end of its name: its size is compared with those of the same kind."""
+    return "".join(re.findall(r"\.(?:dump|gz|xz|zst|age|gpg)(?=\.|$)", file))
 
 
 def is_of(database: str, file: str) -> bool:

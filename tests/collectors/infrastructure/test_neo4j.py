@@ -224,7 +224,28 @@ def _row(**told: Any) -> dict[str, Any]:
             {"databases": [_row(), _row(address="n2:7687"), _row(address="n3:7687", writer=False)]},
             ["Database neo4j has 2 writers (wanted one)."],
         ),
-        ({"databases": [_row(type="composite", writer=False)]}, []),
+        ({"databases": [_row(type="composite", access="read-only", role=None, writer=False)]}, []),
+        (
+            {"databases": [_row(type="composite", access="read-only", currentStatus="offline", writer=False)]},
+            ["Database neo4j is offline on n1:7687 (wanted online, requested online)."],
+        ),
+        (
+            {
+                "databases": [
+                    _row(requestedPrimariesCount=3, currentPrimariesCount=2, currentSecondariesCount=0),
+                    _row(requestedPrimariesCount=3, currentPrimariesCount=2, address="n2:7687", writer=False),
+                ]
+            },
+            ["Database neo4j has 2 of 3 primaries."],
+        ),
+        (
+            {"databases": [_row(requestedPrimariesCount=1, currentPrimariesCount=1, requestedSecondariesCount=None)]},
+            [],
+        ),
+        (
+            {"databases": [_row(requestedSecondariesCount=2, currentSecondariesCount=1)]},
+            ["Database neo4j has 1 of 2 secondaries."],
+        ),
         (
             {"servers": [{"address": "n2:7687", "state": "Enabled", "health": "Unavailable"}]},
             ["Server n2:7687 of the cluster is Enabled and Unavailable (wanted Enabled and Available)."],
@@ -804,8 +825,24 @@ def lock_held(server: Neo4j, *statements: str) -> Iterator[None]:
 
 def blocked(server: Neo4j) -> list[dict[str, Any]]:
     """The transactions that have waited for two seconds, as the server shows them."""
-    rows = server.run("SHOW TRANSACTIONS YIELD transactionId, status, waitTime WHERE status STARTS WITH 'Blocked by'")
-    return [row for row in rows if row["waitTime"].seconds >= 2]
+    rows = server.run(
+        "SHOW TRANSACTIONS YIELD transactionId, status, resourceInformation WHERE status STARTS WITH 'Blocked by'"
+    )
+    return [row for row in rows if row["resourceInformation"]["waitTimeMillis"] >= 2000]
+
+
+def test_the_wait_for_the_present_lock_counts() -> None:
+    """A long import that is often held up for a moment waits for minutes in all; rows of a real server."""
+    row: dict[str, Any] = {"waitTime": timedelta(seconds=6), "elapsedTime": timedelta(seconds=7), "username": "app"}
+    row |= {"transactionId": "neo4j-transaction-17", "status": "Blocked by: [neo4j-transaction-16]"}
+    resource = {"waitTimeMillis": 1512, "lockMode": "EXCLUSIVE", "transactionId": 17, "resourceType": "NODE"}
+    looked = _look(transactions=[row | {"resourceInformation": resource}])
+    assert list(judge.lock_problems(looked, Neo4jLimits(max_lock_wait=timedelta(seconds=5)))) == []
+    (problem,) = judge.lock_problems(looked, Neo4jLimits(max_lock_wait=timedelta(seconds=1)))
+    assert problem.summary == (
+        "Transaction neo4j-transaction-17 on n1:7687 has waited 2s for a lock of neo4j-transaction-16 (limit 1s): what it writes "
+        "hangs."
+    )
 
 
 async def test_writes_that_a_lock_holds_up(server: Neo4j) -> None:
@@ -1060,6 +1097,21 @@ def test_a_dump_that_shrank_is_told() -> None:
         problems = list(judge.saved_problems([looked], [*kept, Artefact("orders.dump", NOW, size)], Neo4jLimits(), NOW))
         assert [problem.status for problem in problems] == status
         assert words in " ".join(problem.summary for problem in problems)
+
+
+def test_sizes_are_compared_among_what_is_alike() -> None:
+    """A differential backup of Enterprise has the name of a full one, and what is compressed is smaller than what is not."""
+    looked = _look(databases=[_row(name="orders")])
+    for newest, before in (
+        ("orders-2026-11-24T02-00-00.backup", "orders-2026-11-23T02-00-00.backup"),
+        ("orders-2026-11-24T02-00-00.backup.age", "orders-2026-11-23T02-00-00.backup.age"),
+        ("orders-2026-11-24.dump.gz", "orders-2026-11-23.dump"),
+    ):
+        kept = [Artefact(newest, NOW, 600), Artefact(before, NOW - timedelta(days=1), 10**9)]
+        assert list(judge.saved_problems([looked], kept, Neo4jLimits(), NOW)) == []
+    kept = [Artefact("orders-2026-11-24.dump.gz", NOW, 600)]
+    kept += [Artefact("orders-2026-11-23.dump.gz", NOW - timedelta(days=1), 10**9)]
+    assert [problem.status for problem in judge.saved_problems([looked], kept, Neo4jLimits(), NOW)] == [Status.FAILED]
 
 
 def test_a_folder_of_very_many_files_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
