@@ -36,6 +36,7 @@ from collectors.systems.redis.judge.metrics import scraped_problems
 from collectors.systems.redis.judge.nodes import of_each
 from collectors.systems.redis.judge.persistence import folder_problems, persistence_problems
 from collectors.systems.redis.judge.replication import (
+    clustered_problems,
     health_problems,
     lag_problems,
     leadership_problems,
@@ -341,6 +342,7 @@ On every Sentinel:
         problems += of_each(model.seen(nodes), lambda node: sync_problems(node, grown))
         if target.mode is not Deployment.CLUSTER:
             problems += collected(leadership_problems(nodes, target.wanted_replicas))
+            problems += of_each(model.seen(nodes), clustered_problems)
         dead = await self._dead(nodes)
         stale = (await self._guarded())[1] if target.mode is Deployment.SENTINEL else ()
         problems += [

@@ -519,6 +519,19 @@ async def test_two_nodes_with_the_same_files(tmp_path: Path, release: str) -> No
     assert "/appendonly.aof: each loads at its start what another one has written." in log.summary
 
 
+async def test_a_node_of_a_cluster_that_is_configured_as_one_alone(tmp_path: Path) -> None:
+    with Node(tmp_path, *HEALTHY, "--cluster-enabled", "yes", port=free_port(also=BUS)) as node:
+        assert "CLUSTERDOWN" in node.cli("-p", str(node.port), "SET", "a", "1")
+        result = await see("pods_healthy", node)
+        declared = await see(OPERATIONAL, node, mode="cluster")
+    assert (result.status, result.reason) == (Status.UNKNOWN, Reason.NOT_CONFIGURED)
+    assert result.summary == (
+        f"{node.address} is a node of a cluster (cluster-enabled is yes), which refuses every key whose slot it does not serve: "
+        "set `mode: cluster`, so that slots are checked."
+    )
+    assert declared.status is Status.FAILED
+
+
 # Doors
 
 

@@ -22,7 +22,14 @@ from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import counted, format_size, listed
 
-__all__ = ["health_problems", "lag_problems", "leadership_problems", "link_problems", "sync_problems"]
+__all__ = [
+    "clustered_problems",
+    "health_problems",
+    "lag_problems",
+    "leadership_problems",
+    "link_problems",
+    "sync_problems",
+]
 
 #: Replicas acknowledge every second; Redis itself does not count one that was silent for longer among the good ones.
 _SILENCE = timedelta(seconds=10)
@@ -146,6 +153,16 @@ def leadership_problems(nodes: Collection[Look], wanted_replicas: int) -> Iterat
             yield failed(
                 f"Replica {node.address} follows another master than {master.address}.", reason=Reason.CONTRADICTED
             )
+
+
+def clustered_problems(node: Answers) -> Iterator[Result]:
+    """A node outside of a cluster is in none: one of a cluster refuses the keys of all slots that it does not serve."""
+    if node.info.get("cluster_enabled") == "1":
+        yield unknown(
+            f"{node.address} is a node of a cluster (cluster-enabled is yes), which refuses every key whose slot it does not "
+            "serve: set `mode: cluster`, so that slots are checked.",
+            reason=Reason.NOT_CONFIGURED,
+        )
 
 
 def lag_problems(node: Answers, limits: RedisLimits) -> Iterator[Result]:
