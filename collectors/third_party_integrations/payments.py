@@ -189,7 +189,10 @@ Prometheus: GET /api/v1/query and /api/v1/rules.
 
     async def _delivered(self, webhooks: Sequence[Webhook]) -> Result:
         found, missed = await asyncio.gather(self.endpoints(), self.undelivered())
-        return verdict(delivery_problems(webhooks, found, missed), ok("No event is waiting for its delivery."))
+        connected = [webhook.url for webhook in webhooks if webhook.connect]
+        others = f" Whether those of connected accounts reach {listed(connected)} was not read." if connected else ""
+        good = ok(f"No event{' of the account itself' if connected else ''} is waiting for its delivery.{others}")
+        return verdict(delivery_problems(webhooks, found, missed), good)
 
     async def _knocked(self, webhooks: Sequence[Webhook]) -> Result:
         if not self.settings.allow_intrusive:

@@ -165,6 +165,12 @@ class BackupObjects:
         name = f"{self.namespace}-{snapshot['metadata']['name']}"
         return {"apiVersion": SNAPSHOT, "kind": "VolumeSnapshotContent", "metadata": {"name": name}}
 
+    def exclude(self, claim: str) -> None:
+        """Say of a claim that Velero has to leave it out."""
+        path = f"/api/v1/namespaces/{self.namespace}/persistentvolumeclaims/{claim}"
+        labels = {"metadata": {"labels": {"velero.io/exclude-from-backup": "true"}}}
+        self.cluster.call("PATCH", path, labels, content="application/merge-patch+json")
+
     def created(self, manifest: Json, at: datetime) -> None:
         """Have an object be as old as said, in etcd itself: through the API nobody can."""
         plural = f"{manifest['kind'].lower()}s"

@@ -7,6 +7,7 @@ from datetime import timedelta
 from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.check.pods import looked_at
 from collectors.systems.kubernetes.client.cluster import Kubernetes, NotServed
+from collectors.systems.kubernetes.model.kinds import PERSISTENT_VOLUME_CLAIMS
 from collectors.systems.kubernetes.model.rbac import may_list
 from collectors.systems.velero.judge import backup_problems, retained_problems, volumes_of
 from collectors.systems.velero.model import BACKUPS, LOCATIONS, SCHEDULES, VOLUMES, Backups, Velero
@@ -17,7 +18,7 @@ __all__ = ["VELERO_RIGHTS", "see_backups", "see_retained"]
 
 VELERO_RIGHTS = (
     "with `velero`: clients.kubernetes",
-    may_list(SCHEDULES, BACKUPS, VOLUMES, LOCATIONS, option="velero"),
+    may_list(SCHEDULES, BACKUPS, VOLUMES, LOCATIONS, PERSISTENT_VOLUME_CLAIMS, option="velero"),
 )
 """What an item needs that asks for Velero's objects."""
 
@@ -60,6 +61,7 @@ async def _read(client: Kubernetes, velero: Velero) -> Backups | None:
     except NotServed:
         return None
     looked_at(schedules, velero.namespace)
+    claims = await client.list(PERSISTENT_VOLUME_CLAIMS)
     ours = [
         one for one in backups.items if one.metadata.namespace == velero.namespace and one.schedule == velero.schedule
     ]
@@ -79,6 +81,7 @@ async def _read(client: Kubernetes, velero: Velero) -> Backups | None:
         len(ours) - len(made),
         [one for one in volumes.items if one.metadata.namespace == velero.namespace],
         [one for one in locations.items if one.metadata.namespace == velero.namespace],
+        [one for one in claims.items if one.metadata.namespace in velero.covers],
     )
 
 

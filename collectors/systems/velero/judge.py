@@ -157,6 +157,11 @@ def _volume_problems(found: Backups, newest: Backup, name: str) -> Iterator[Resu
         yield failed(f"{name} holds the data of no volume.", reason=Reason.MISSING)
     elif not newest.completed and not sum(one.size for one in copied):
         yield failed(f"{name} holds {counted(len(copied), 'volume')} with 0 bytes.", reason=Reason.INVALID)
+    elif (held := volumes_of(found, newest)) < len(claims := found.claimed(newest)):
+        yield warning(
+            f"{name} holds the data of {counted(held, 'volume')}, but its namespaces have {counted(len(claims), 'claim')} "
+            f"({listed(claims, 3)}), none of which is excluded by label."
+        )
 
 
 def _location_problems(found: Backups, newest: Backup) -> Iterator[Result]:

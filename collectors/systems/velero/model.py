@@ -12,7 +12,7 @@ from pydantic import Field
 
 from collectors.systems.kubernetes.model.base import Struct
 from collectors.systems.kubernetes.model.kind import Kind
-from collectors.systems.kubernetes.model.objects import Metadata
+from collectors.systems.kubernetes.model.objects import Metadata, PersistentVolumeClaim
 from exporter.options import Duration, Options
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _SCHEDULE_LABEL = "velero.io/schedule-name"
+_EXCLUDED_LABEL = "velero.io/exclude-from-backup"
 _BACKUP_LABEL = "velero.io/backup-name"
 _DEFAULT_TTL = timedelta(hours=720)
 _GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
@@ -266,7 +267,8 @@ class Location(Struct, frozen=True):
 class Backups:
     """What there is of one Schedule, by the API server's clock.
 
-    `others` counts Backups of a Schedule of this name that were found in the storage.
+    `others` counts Backups of a Schedule of this name that were found in the storage, `claims` are those of the namespaces that
+    Backups have to include.
     """
 
     now: datetime
@@ -275,6 +277,19 @@ class Backups:
     others: int
     volumes: Sequence[VolumeBackup]
     locations: Sequence[Location]
+    claims: Sequence[PersistentVolumeClaim] = ()
+
+    def claimed(self, backup: Backup) -> list[str]:
+        """The claims whose data a Backup should have: bound before it, and not left out on purpose by their label."""
+        return [
+            f"{one.metadata.namespace}/{one.metadata.name}"
+            for one in self.claims
+            if one.status.phase == "Bound"
+            and one.metadata.labels.get(_EXCLUDED_LABEL) != "true"
+            and one.metadata.creation_timestamp is not None
+            and backup.begun is not None
+            and one.metadata.creation_timestamp < backup.begun
+        ]
 
     def sizes(self, backup: Backup) -> dict[str, int]:
         """Bytes that were copied of each volume, by the name that its pods give it."""

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import functools
 import gzip
+import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
@@ -750,6 +751,24 @@ async def test_what_pgbackrest_still_lists(evidence: Folder, backed_up: tuple[Po
             assert "gone" in result.summary
     finally:
         away.rename(folder)
+
+
+async def test_a_backup_that_leaves_files_out(evidence: Folder, backed_up: tuple[Postgres, Repository]) -> None:
+    """pgBackRest reports it as complete: what it leaves out is said in its manifest alone."""
+    _, repository = backed_up
+    before = set(_labels(repository))
+    repository.run("backup", "--type=full", "--exclude=base", "--repo1-retention-full=9")
+    (label,) = set(_labels(repository)) - before
+    try:
+        result = await seen(evidence, "database_backups_scheduled", **database(backed_up))
+    finally:
+        repository.run("expire", f"--set={label}")
+    assert (result.status, f"Backup {label} has" in result.summary) == (Status.WARNING, True), result.summary
+
+
+def _labels(repository: Repository) -> list[str]:
+    (stanza,) = json.loads(repository.run("info", "--output=json"))
+    return [backup["label"] for backup in stanza["backup"]]
 
 
 async def test_a_cluster_that_is_not_there_is_unknown(evidence: Folder, backed_up: tuple[Postgres, Repository]) -> None:

@@ -243,6 +243,26 @@ async def test_volumes_that_are_copied_as_files(evidence: Folder, objects: Backu
     assert (await see(evidence, SCHEDULED, client, **velero(objects, volumes=False))).status is not FAILED
 
 
+async def test_claims_that_no_backup_has(evidence: Folder, objects: BackupObjects, client: Kubernetes) -> None:
+    """A volume that no pod mounts, or that nobody has named for the copy of its files, is left out without an error."""
+    shop = objects.namespace
+    for number in range(3):
+        claim = objects.claim(f"data-{number}", f"vol-{number}")
+        objects.cluster.patch_status(claim, phase="Bound")
+    objects.schedule({"template": {"includedNamespaces": [shop]}})
+    objects.backup(HOUR / 2, {"includedNamespaces": [shop]})
+    result = await see(evidence, SCHEDULED, client, **velero(objects, covers=[shop]))
+    assert result.status is OK, result.summary  # the claims are younger
+    objects.backup(-HOUR / 60, {"includedNamespaces": [shop]})  # within what clocks may differ
+    result = await see(evidence, SCHEDULED, client, **velero(objects, covers=[shop]))
+    assert (result.status, "holds the data of 2 volumes, but its namespaces have 3 claims" in result.summary) == (
+        WARNING,
+        True,
+    ), result.summary
+    objects.exclude("data-2")
+    assert (await see(evidence, SCHEDULED, client, **velero(objects, covers=[shop]))).status is OK
+
+
 LOCATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], Status, str]] = {
     "unavailable": (
         {},

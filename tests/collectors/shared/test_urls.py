@@ -16,6 +16,10 @@ from collectors.shared.urls import plain_url
         ("https://[2001:DB8::1]:443/", "https://[2001:db8::1]/"),
         ("https://user:secret@shop.example.com/", "https://shop.example.com/"),
         ("https://shop.example.com:port/", "https://shop.example.com/"),
+        ("https://Bücher.example/stripe", "https://xn--bcher-kva.example/stripe"),
+        ("https://shop.example.com./stripe", "https://shop.example.com/stripe"),
+        ("https://shop.example.com/%7eme/a%2fb", "https://shop.example.com/~me/a%2Fb"),
+        (f"https://{'a' * 70}.example/", f"https://{'a' * 70}.example/"),
     ],
 )
 def test_one_url_has_several_spellings(url: str, plain: str) -> None:

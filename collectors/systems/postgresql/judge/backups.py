@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from collectors.shared.copies import size_problems
 from collectors.shared.verdicts import collected, verdict
 from collectors.systems.postgresql.model.instance import Archiver
 from collectors.systems.postgresql.model.options import ClusterLimits
@@ -143,6 +144,11 @@ def _newest_problems(
             yield failed(f"Backup {newest.label}{where} needs backup {label}, which is gone.", reason=Reason.MISSING)
         elif by_label[label].error:
             yield failed(f"Backup {label}{where} holds pages with wrong checksums.", reason=Reason.DOWN)
+    before = sorted(
+        (one for one in by_label.values() if one.stopped < newest.stopped), key=lambda one: one.stopped, reverse=True
+    )
+    if newest.size:
+        yield from size_problems(f"Backup {newest.label}{where}", newest.size, [one.size for one in before if one.size])
     age = now - newest.stopped
     if age > limits.backup_max_age:
         seen = _seen(newest, age, where)
