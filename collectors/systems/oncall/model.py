@@ -36,10 +36,15 @@ _NOBODY = frozenset(
         *("", "-", "–", "—", "?", "[]", "{}", "n/a", "nil", "nobody", "none", "null", "tba", "tbd", "todo"),
         *("no one", "no-one", "noone", "no one on call", "nobody on call", "open", "unassigned", "unfilled", "vacant"),
         *("to be announced", "to be decided", "to be defined", "to be determined", "unknown"),
+        *("empty", "false", "nan", "placeholder", "undefined"),
     }
 )
 #: How texts begin that say so at more length, such as `TBD (hiring)`.
-_NOBODY_YET = re.compile(r"(nobody|no one|none|tba|tbd|todo|unassigned|vacant)\b")
+_NOBODY_YET = re.compile(
+    r"(nobody|no[- ]one|none|n/a|tba|tbd|todo|unassigned|undefined|vacant|not (yet )?(assigned|filled|set|staffed))\b"
+)
+#: What texts are put in that stand for something else, such as `<none>`.
+_BRACKETS = "<>()[]{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def _is_somebody(named: Any) -> bool:
     """Whether anything in it, however deep, may be a name or a number: one letter or sign alone is none."""
     if isinstance(named, dict | list):
         return any(map(_is_somebody, named.values() if isinstance(named, dict) else named))
-    text = str("" if named is None else named).strip().casefold()
+    text = str("" if named is None else named).strip().strip(_BRACKETS).strip().casefold()
     says_nobody = text in _NOBODY or _NOBODY_YET.match(text) is not None
     number = isinstance(named, int) and not isinstance(named, bool)
     return not says_nobody and (number or len(re.findall(r"\w", text)) > 1)

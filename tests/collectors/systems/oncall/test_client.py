@@ -37,6 +37,9 @@ def test_opsgenie_answers_as_its_document_says(oncall_server: OnCallServer) -> N
         ({"who": [{}, " "]}, set()),
         ({"who": {"id": None, "name": ""}}, set()),
         ({"who": ["TBD", "Nobody", "N/A"]}, set()),
+        ({"who": ["<none>", "[Unassigned]", "(empty)", "undefined", "NaN"]}, set()),
+        ({"who": ["N/A (holiday)", "not yet assigned", "No-one on call", "placeholder"]}, set()),
+        ({"who": ["Nan Undset", "(Ada)", "Noonan"]}, {"nan undset", "(ada)", "noonan"}),
     ],
 )
 def test_who_stands_at_a_pointer(document: Any, people: set[str]) -> None:
