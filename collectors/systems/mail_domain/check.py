@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from ipaddress import ip_address
+
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.mail_domain.client.lookups import Lookups
 from collectors.systems.mail_domain.client.spf import allows_nobody, evaluate
@@ -56,11 +59,19 @@ async def _bounces(lookups: Lookups, domain: MailDomain) -> Result:
     reached = [
         address
         for host in exchangers or [name]
-        if host
+        if host and not _is_address(host)
         for version in (4, 6)
         for address in await lookups.addresses(host, version=version)
     ]
     return verdict(bounce_problems(name, exchangers, reached), ok(f"{name} takes bounces."))
+
+
+def _is_address(host: str) -> bool:
+    """Whether an MX record has an address where the name of a host belongs: nothing is delivered there."""
+    with suppress(ValueError):
+        ip_address(host)
+        return True
+    return False
 
 
 async def _policy(lookups: Lookups, domain: str) -> DmarcRecord | None:

@@ -26,6 +26,14 @@ _MACRO_TEXT = r"(?:[!-$&-~]|%\{[slodiphcrtv]\d*r?[.\-+,/_=]*\}|%[%_-])*"
 _TEXT = re.compile(_MACRO_TEXT, re.IGNORECASE)
 _TOP_LABEL = r"(?:[a-z0-9]*[a-z][a-z0-9]*|[a-z0-9]+-[a-z0-9-]*[a-z0-9])"
 _DOMAIN = re.compile(rf"{_MACRO_TEXT}(?:\.{_TOP_LABEL}\.?|%\{{[slodiphcrtv]\d*r?[.\-+,/_=]*\}})", re.IGNORECASE)
+_INSIDE = [
+    ip_network(network)
+    for network in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16"),
+        *("::1/128", "fc00::/7", "fe80::/10"),
+    )
+]
+"""Networks from whose addresses nothing reaches other networks."""
 _LITERAL = {"%": "%", "_": " ", "-": "%20"}
 
 
@@ -87,16 +95,29 @@ class _Evaluation:
             return False
         mechanisms, modifiers = _parsed(records[0], domain)
         targets = [modifiers["redirect"]] if "redirect" in modifiers else []
-        for qualifier, name, value, _ in mechanisms:
-            if name == "include" and qualifier == "+":
+        for qualifier, name, value, lengths in mechanisms:
+            if qualifier != "+":
+                continue
+            if name == "include":
                 targets.append(value)
-            elif qualifier == "+":
+            elif await self._has_senders(name, value, lengths, domain):
                 return True
         for target in targets:
             self._count()
             if "%" in target or await self.may_pass(target):
                 return True
         return False
+
+    async def _has_senders(self, name: str, value: str, lengths: str, domain: str) -> bool:
+        """Whether a mechanism is met by an address that messages may come from to other networks."""
+        if name in ("ip4", "ip6"):
+            network = ip_network(f"{value}{lengths}", strict=False)
+            return not any(network.version == inner.version and network.subnet_of(inner) for inner in _INSIDE)  # type: ignore[arg-type]
+        target = value or domain
+        if name not in ("a", "mx") or "%" in target:
+            return True
+        hosts = [target] if name == "a" else await self._dns.exchangers(target)
+        return any([await self._dns.addresses(host, version=version) for host in hosts if host for version in (4, 6)])
 
     async def _matches(self, name: str, value: str, lengths: str, domain: str) -> bool:
         if name == "all":

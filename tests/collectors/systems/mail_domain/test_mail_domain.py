@@ -86,8 +86,11 @@ SPF: dict[str, tuple[str | list[str], Status, str]] = {
     "softly": ("v=spf1 ~all", FAILED, "softly.test allows nobody"),
     "nowhere-near": ("v=spf1 include:parked.test -ip4:203.0.113.5 -all", FAILED, "allows nobody"),
     "moved": ("v=spf1 redirect=parked.test", FAILED, "allows nobody"),
+    "inside": ("v=spf1 ip4:10.0.0.0/8 ip4:192.168.0.5 ip6:fd00::/8 -all", FAILED, "allows nobody"),
+    "unheard": ("v=spf1 a:none1.test mx:nullmx.test -all", FAILED, "allows nobody"),
+    "partly": ("v=spf1 ip4:10.0.0.0/8 mx:listed.test -all", OK, ""),
     "other": ("v=spf10 -all", FAILED, "Domain other.test has no SPF record"),
-    "nomail": ("v=spf1 mx:nullmx.test -all", OK, ""),
+    "nomail": ("v=spf1 mx:nullmx.test ip4:203.0.113.5 -all", OK, ""),
     "failing": ("v=spf1 include:sub.broken.test -all", UNKNOWN, "The TXT records of sub.broken.test were not received"),
 }
 
@@ -158,7 +161,8 @@ def server() -> Iterator[Bind]:
         txt("silent", OWN),
         *("dangling IN MX 10 gone", txt("dangling", OWN)),
         *("half-gone IN MX 10 gone", "half-gone IN MX 20 mail1", txt("half-gone", OWN)),
-        *("inside IN MX 10 here", "here IN A 127.0.0.1", txt("inside", OWN)),
+        *("looped IN MX 10 here", "here IN A 127.0.0.1", txt("looped", OWN)),
+        *("numbered IN MX 10 203.0.113.9.", txt("numbered", OWN)),
     ]
     records += [txt("mute", OWN), txt("_dmarc.mute", "v=DMARC1; p=reject")]
     records += [f"{name} IN MX 10 mail1" for name, (value, *_) in SPF.items() if not _asks_itself(value)]
@@ -227,7 +231,8 @@ async def test_receivers_reject_what_cannot_bounce(server: Bind) -> None:
         ("nullmx.test", FAILED, "nullmx.test has a null MX record"),
         ("dangling.test", FAILED, "dangling.test has MX records whose hosts have no address"),
         ("half-gone.test", OK, ""),
-        ("inside.test", FAILED, "inside.test has mail servers at 127.0.0.1 alone"),
+        ("numbered.test", FAILED, "numbered.test has MX records whose hosts have no address"),
+        ("looped.test", FAILED, "looped.test has mail servers at 127.0.0.1 alone"),
     ):
         result = await judged(server, return_path=name)
         assert (result.status, words in result.summary) == (status, True), result.summary
