@@ -210,8 +210,14 @@ Prometheus: GET /api/v1/query and /api/v1/rules.
             found = await self.endpoints()
         except ProbeError:  # which is said of the endpoints themselves, and hides no event that is accepted
             return None
-        ours = (one for one in found if one.address == plain_url(webhook.url) and one.status == "enabled")
-        return next((one.api_version for one in ours), None)
+        ours = [
+            one
+            for one in found
+            if one.address == plain_url(webhook.url)
+            and one.status == "enabled"
+            and bool(one.application) is webhook.connect
+        ]
+        return max(ours, key=lambda one: one.created).api_version if ours else None
 
     async def _control_known(self, webhooks: Sequence[Webhook]) -> Result:
         if unknown_secret := [webhook.url for webhook in webhooks if webhook.signing_secret is None]:

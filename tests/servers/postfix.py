@@ -31,6 +31,7 @@ SERVICES = {
     "smtps": "-o smtpd_tls_wrappermode=yes",
     "broken": "-o smtpd_sasl_path=broken",
     "greylists": "-o smtpd_recipient_restrictions=permit_sasl_authenticated,defer -o smtpd_relay_restrictions=defer",
+    "defers_relay": "-o smtpd_relay_restrictions=permit_sasl_authenticated,defer_unauth_destination",
     "refuses_senders": "-o smtpd_sender_restrictions=reject -o smtpd_delay_reject=no",
     "refuses_clients": "-o smtpd_client_restrictions=reject -o smtpd_delay_reject=no",
     "refuses_addresses": "-o smtpd_client_restrictions=reject",

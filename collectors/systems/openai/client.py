@@ -235,7 +235,7 @@ def _described(model: _Model, where: str) -> Answer:
 async def _complete(http: Http, model: NeededModel) -> Answer:
     question = {"model": model.name, **_QUESTIONS[model.endpoint]}
     reply = await http.request("POST", f"/{model.endpoint}", json=question, expect=None)
-    if reply.status == 422 and _NEWER in question:  # of servers that refuse what they do not know, such as Mistral's
+    if reply.status in (400, 422) and _NEWER.encode() in reply.body:  # of what refuses fields that it does not know
         older = {name: value for name, value in question.items() if name != _NEWER} | {_OLDER: question[_NEWER]}
         reply = await http.request("POST", f"/{model.endpoint}", json=older, expect=None)
     limits = limits_in(reply.headers)

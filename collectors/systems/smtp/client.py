@@ -31,6 +31,8 @@ _BLOCKED = re.compile(
     re.IGNORECASE,
 )
 """How servers say that they refuse the address of their client, or its name: by the same codes as a sender or recipient."""
+_UNRELAYED = re.compile(rb"relay(?:ing)? (?:access )?(?:denied|not (?:allowed|permitted))", re.IGNORECASE)
+"""How servers say that they relay nothing without a login: Postfix by a code for the moment (454), unless it is set otherwise."""
 _NOBODY = "checklist-exporter-nobody"
 """A user that no server has: wrong passwords of one that it has may lock that out."""
 _ADDRESS = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}$"
@@ -263,7 +265,7 @@ def _answer(step: Step, code: int, text: bytes = b"") -> Answer:
     """An answer. Raises SMTPException where it is none of a mail server: smtplib gives -1 as its code."""
     if code < 0:
         raise smtplib.SMTPException
-    return Answer(step, code, blocked=_BLOCKED.search(text) is not None)
+    return Answer(step, code, blocked=_BLOCKED.search(text) is not None, unrelayed=_UNRELAYED.search(text) is not None)
 
 
 def _goes_on(smtp: _Client) -> bool:

@@ -27,7 +27,7 @@ def session_problems(session: Session) -> Iterator[Result]:
             "has to be in a domain that is not the server's.",
             reason=Reason.CONTRADICTED,
         )
-    elif control is not None and not 500 <= control.code < 600:
+    elif control is not None and not 500 <= control.code < 600 and not control.unrelayed:
         yield unknown(
             f"{where} answered {control.code} to {control.step} without a login, which is no refusal for good, so it does not show "
             "that the login may send.",

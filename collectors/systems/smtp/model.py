@@ -22,11 +22,15 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The code of the last answer, and to what. `blocked`: our address or name was refused, not what we asked."""
+    """The code of the last answer, and to what. `blocked`: our address or name was refused, not what we asked.
+
+    `unrelayed`: the server says that it relays nothing to this recipient.
+    """
 
     step: Step
     code: int
     blocked: bool = False
+    unrelayed: bool = False
 
     @property
     def accepted(self) -> bool:

@@ -219,6 +219,7 @@ POSTFIX: dict[str, tuple[dict[str, Any], Status, str]] = {
     "smtps": ({"security": "tls"}, OK, "accepts the login"),
     "broken": ({}, UNKNOWN, "answered 454 to AUTH"),
     "greylists": ({}, UNKNOWN, "answered 4"),
+    "defers_relay": ({}, OK, "accepts the login, the sender and the recipient"),  # as Postfix does by default
     "refuses_senders": ({}, FAILED, "sender rejected"),
     "refuses_clients": ({}, UNKNOWN, "answered 554 to the connection"),
     "refuses_addresses": ({}, UNKNOWN, "it refuses the exporter's address"),

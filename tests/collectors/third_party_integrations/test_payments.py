@@ -352,6 +352,14 @@ async def test_events_are_of_the_version_that_stripe_sends(
     stripe_server.endpoints = [endpoint(webhook.url, *EVENTS, api_version=webhook.version)]
     result = await asked(**wanted(webhook.url, **settings))
     assert (result.status, "refuses events" in result.summary) == (OK, True), result.summary
+    others = [
+        endpoint(webhook.url, *EVENTS, api_version="2019-02-19", created=1500000000),  # of the library before
+        endpoint(webhook.url, *EVENTS, api_version="2018-02-28", status="disabled"),
+        endpoint(webhook.url, *EVENTS, api_version="2018-02-28", application="ca_1"),
+    ]
+    stripe_server.endpoints = [*others, *stripe_server.endpoints]
+    result = await asked(**wanted(webhook.url, **settings))
+    assert (result.status, "is registered 2 times" in result.summary) == (WARNING, True), result.summary
     stripe_server.endpoints = [endpoint(webhook.url, *EVENTS)]  # it receives those of the account's version
     result = await asked(**wanted(webhook.url, **settings))
     assert (result.status, "answered 400 to a signed event" in result.summary) == (FAILED, True), result.summary
