@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from collectors.shared.copies import age_problems, retention_problems
+from collectors.shared.copies import age_problems, retention_problems, size_problems
 from collectors.systems.barman.model import Barman, Found, Listed, Verified
 from collectors.systems.postgresql.model.segments import segment_name, segment_number
 from exporter.verdict import Reason, Result, failed, unknown
@@ -44,6 +44,10 @@ def backup_problems(found: Found, barman: Barman, cluster: str, segment_size: in
         yield from age_problems(
             f"The newest full backup of {name}, {full.backup_id},", full.ended, barman.full_max_age, now
         )
+    fulls = [one for one in found.done if one.is_full and one.size_bytes]  # increments are smaller rightly
+    if fulls and fulls[0].size_bytes:
+        sizes = [one.size_bytes or 0 for one in fulls[1:]]
+        yield from size_problems(f"Backup {fulls[0].backup_id} of {name}", fulls[0].size_bytes, sizes)
     if newest.system_id is None:
         yield unknown(f"{which} does not show of which cluster it is (older releases of barman do not).")
     elif newest.system_id != cluster:

@@ -61,13 +61,14 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """One backup of the list."""
+    """One backup of the list, with the bytes of its files."""
 
     backup_id: str
     status: str = ""
     end_time_timestamp: str | None = None
     retention_status: str = "-"
     backup_type: str = ""
+    size_bytes: int | None = None
 
     @property
     def ended(self) -> datetime | None:

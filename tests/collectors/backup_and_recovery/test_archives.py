@@ -274,6 +274,23 @@ def test_what_barman_reports(found: Found, words: str) -> None:
     assert any(words in problem for problem in problems), problems
 
 
+def test_a_backup_of_a_cluster_that_was_emptied() -> None:
+    def listed(day: int, size: int, kind: str = "full") -> Listed:
+        at = NOW - timedelta(days=day, hours=2)
+        return Listed(f"{at:%Y%m%dT%H%M%S}", "DONE", str(int(at.timestamp())), "VALID", kind, size)
+
+    def problems(*backups: Listed) -> list[str]:
+        found = Found({}, list(backups), NEWEST, SEGMENTS)
+        return [problem.summary for problem in backup_problems(found, OPTIONS, "71", 2**24, NOW)]
+
+    before = [listed(1, 9_000_000), listed(2, 8_000_000)]
+    assert problems(listed(0, 7_000_000), *before) == []
+    assert problems(listed(0, 10_000, "incremental"), *before) == []
+    assert ["has 4 MB, those before it 8.5 MB" in problem for problem in problems(listed(0, 4_000_000), *before)] == [
+        True
+    ]
+
+
 def test_backups_of_another_cluster_and_of_older_releases() -> None:
     found = Found({}, [DONE], NEWEST, SEGMENTS)
     assert not list(backup_problems(found, OPTIONS, "71", 2**24, NOW))
