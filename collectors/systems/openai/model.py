@@ -116,15 +116,17 @@ _DAY, _MINUTE, _ROUNDED = 86_400, 61, 0.01
 _STATUSES = {401: Refusal.KEY, 402: Refusal.QUOTA, 403: Refusal.SCOPE, 429: Refusal.RATE}
 
 
-class _Detail(msgspec.Struct):
-    reason: str | None = None
-
-
 class _Error(msgspec.Struct):
     message: Any = None
     type: str | None = None
     code: str | int | None = None
-    details: list[_Detail] = []
+    details: Any = None
+
+    @property
+    def codes(self) -> list[Any]:
+        """What may name the cause, the most exact first; Google's is a reason in the details."""
+        details = self.details if isinstance(self.details, list) else []
+        return [self.code, self.type, *(detail.get("reason") for detail in details if isinstance(detail, dict))]
 
 
 class _ErrorReply(msgspec.Struct):
@@ -140,7 +142,7 @@ def refusal_of(reply: Reply) -> Refusal:
         return Refusal.OTHER
     if isinstance(error, str):
         error = _Error(error)
-    for code in (error.code, error.type, *(detail.reason for detail in error.details)):
+    for code in error.codes:
         if isinstance(code, str) and code in _CODES:
             return _CODES[code]
     message = str(error.message or "").casefold()

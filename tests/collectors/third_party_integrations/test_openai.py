@@ -76,6 +76,8 @@ async def test_a_key_that_is_accepted_where_a_wrong_one_is_not(evidence: Folder,
     [
         ("/models/gpt-5", 401, error("invalid_api_key", f"Incorrect API key provided: {KEY}"), FAILED, "rejected"),
         ("/models/gpt-5", 401, error(None, "Unauthorized"), FAILED, "the key was rejected"),
+        ("/models/gpt-5", 401, {"error": {"code": "401", "details": "No."}}, FAILED, "the key was rejected"),
+        ("/models/gpt-5", 401, {"error": {"message": {"detail": []}, "details": [7]}}, FAILED, "the key was rejected"),
         ("/models/gpt-5", 401, error("account_deactivated"), FAILED, "deactivated"),
         ("/models/gpt-5", 429, error("insufficient_quota"), FAILED, "quota is used up"),
         ("/models/gpt-5", 402, error(None, "Insufficient Balance"), FAILED, "quota is used up"),
