@@ -72,14 +72,15 @@ class Organization(HttpSettings):
 class _Model(msgspec.Struct):
     """A model: when it shuts down as OpenAI (`shutdown_date`) and OpenRouter (`expiration_date`) say.
 
-    From when Mistral advises against it (`deprecation`), and whether Groq serves it (`active`).
+    From when Mistral advises against it (`deprecation`), and whether Groq serves it (`active`). What is of another provider may be
+    anything elsewhere.
     """
 
     id: str
     shutdown_date: str | int | None = None
-    expiration_date: str | int | None = None
-    deprecation: str | int | None = None
-    active: bool | None = None
+    expiration_date: Any = None
+    deprecation: Any = None
+    active: Any = None
 
 
 class _Models(msgspec.Struct):
@@ -223,11 +224,14 @@ async def _describe(http: Http, wanted: NeededModel) -> Answer:
 
 
 def _described(model: _Model, where: str) -> Answer:
+    expiration, deprecation = (
+        value if isinstance(value, str) else None for value in (model.expiration_date, model.deprecation)
+    )
     return Answer(
         where,
         200,
-        shutdown=shutdown_of(model.shutdown_date or model.expiration_date, where),
-        deprecated=shutdown_of(model.deprecation, where),
+        shutdown=shutdown_of(model.shutdown_date or expiration, where),
+        deprecated=shutdown_of(deprecation, where),
         active=model.active is not False,
     )
 

@@ -226,6 +226,7 @@ async def test_some_refuse_a_wrong_key_as_a_bad_request(evidence: Folder, server
         ({"deprecation": "2026-10-12T12:00:00Z"}, WARNING, "has been deprecated since 2026-10-12"),
         ({"deprecation": "2026-11-30T12:00:00Z"}, WARNING, "will be deprecated on 2026-11-30"),
         ({"deprecation": None, "expiration_date": None}, OK, ""),
+        ({"deprecation": {"planned": True}, "expiration_date": False, "active": "yes"}, OK, ""),
         ({"id": "models/gpt-5"}, OK, ""),
     ],
 )
