@@ -79,7 +79,7 @@ class OnCallOptions(OnCallLimits):
 
 
 class _Service(msgspec.Struct):
-    status: str = ""
+    status: str | None = None
 
 
 class _Policy(msgspec.Struct):
@@ -175,7 +175,7 @@ async def _pagerduty(settings: PagerDuty, now: datetime, until: datetime) -> lis
                     tuple(shifts),
                     now,
                     until,
-                    services=None if found.services is None else tuple(one.status for one in found.services),
+                    services=None if found.services is None else tuple(one.status or "" for one in found.services),
                 )
             )
     return rosters
