@@ -13,6 +13,7 @@ _FAR = r"[^|;&\n]{0,400}?\s"
 #: Programs, and the option, or the words, before their password.
 _OPTIONS: Sequence[tuple[str, str]] = (
     (r"redis-cli|valkey-cli", r"(?:-a|--pass|AUTH|requirepass|masterauth)\s{1,8}"),
+    (r"https?", r"(?:-a|--auth)\s{1,8}[\"']?[\w.-]{1,80}:"),
     (r"mosquitto_(?:pub|sub|rr)", r"-P\s{1,8}"),
     (r"openssl\s{1,8}enc", r"-k\s{1,8}"),
     (r"[wx]freerdp\d?", r"/p:"),
@@ -45,7 +46,7 @@ _OPTIONS: Sequence[tuple[str, str]] = (
 )
 #: How programs take a password on their command line.
 _PROGRAMS = re.compile(
-    r"(?<![\w-])(?:curl\b[^|;&\n]{0,400}?\s(?:-u|--user)[\s=]?[\"']?[^\s:\"'$]{1,80}:(?P<a>[^\s\"'$|;&]{2,200})"
+    r"(?<![\w-])(?:curl\b[^|;&\n]{0,400}?\s(?:-[a-zA-Z]{0,6}u|--user)[\s=]?[\"']?[^\s:\"'$]{1,80}:(?P<a>[^\s\"'$|;&]{2,200})"
     r"|(?:mysql|mariadb)(?:-?dump|-?admin)?\b[^|;&\n]{0,400}?\s-p[\"']?(?P<b>[^\s\"'$|;&-][^\s\"'$|;&]{2,200})"
     r"|sshpass\s{1,8}-p\s{0,8}[\"']?(?P<d>[^\s\"'$|;&]{2,200})"
     r"|\bmc\s{1,8}(?:alias\s{1,8}set|config\s{1,8}host\s{1,8}add)(?:\s{1,8}[^\s|;&]{1,200}){3}\s{1,8}[\"']?(?P<k>[^\s\"'$|;&]{3,200})"
@@ -54,7 +55,7 @@ _PROGRAMS = re.compile(
     r"|\becho\s{1,8}(?:-n\s{1,8})?[\"']?(?P<n>[^\s\"'$|;&]{3,200})[\"']?\s{0,8}\|\s{0,8}(?:passwd|kinit|sudo\s{1,8}-S|cryptsetup|[^|\n]{1,200}--(?:password|passphrase|token)-?(?:stdin|fd))\b"
     r"|\becho\s{1,8}(?:-n\s{1,8})?[\"']?(?P<p>(?=[^\s\"']{0,100}\d)(?=[^\s\"']{0,100}[A-Za-z])[^\s\"'$|;&]{6,200})[\"']?\s{0,8}>{1,2}\s{0,8}\S{0,100}(?:pass|secret|token|cred)"
     r"|\becho\s{1,8}[\"']?[\w.-]{1,80}:(?P<o>[^\s\"'$|;&]{3,200})[\"']?\s{0,8}\|\s{0,8}chpasswd\b"
-    r"|(?<!\S)--?(?:[\w.-]{0,40}password|[\w.-]{0,40}passphrase|\w{0,12}storepass|\w{0,12}keypass)\s{1,8}[\"']?(?!-|[A-Z_]+\b)(?P<i>[^\s\"'$|;&<\[({]{3,200}))"
+    r"|(?<![\w-])--?(?:[\w.-]{0,40}password|[\w.-]{0,40}passphrase|\w{0,12}storepass|\w{0,12}keypass|requirepass|masterauth)(?:[\"'],\s{0,8}|\s{1,8})[\"']?(?!-|[A-Z_]+\b)(?P<i>[^\s\"'$|;&<\[({]{3,200}))"
 )
 _WITH_OPTIONS = re.compile(
     "|".join(

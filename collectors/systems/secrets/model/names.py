@@ -10,7 +10,22 @@ __all__ = ["NAMING_KEYS", "OBJECT_WORDS", "kind_of", "names_password", "own_valu
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 #: Words at the end of a name that do not change what it is for: API_KEY_2, PASSWORD_PROD, SECRET_KEY_BASE.
 _TRAILING = frozenset(
-    {"v", "value", "plain", "current", "old", "new", "prod", "production", "b64", "base", "string", "text"}
+    {
+        "v",
+        "value",
+        "plain",
+        "plaintext",
+        "cleartext",
+        "current",
+        "old",
+        "new",
+        "prod",
+        "production",
+        "b64",
+        "base",
+        "string",
+        "text",
+    }
 )
 _PASSWORDS = ("password", "passwd", "passphrase", "passcode", "passwords")
 _SHORT_PASSWORDS = frozenset(

@@ -26,8 +26,8 @@ _PLACEHOLDERS: Sequence[tuple[str, re.Pattern[str]]] = (
         re.compile(
             r"(?i)(?:todo|tbd|placeholder|dummy|insert[-_ ]\S*[-_ ]?here|to[-_]be[-_](?:changed|replaced|defined|set)"
             r"|\S*replace[-_]with\S*|\S*(?:to|should|must)[-_]?be[-_]?(?:modified|changed|replaced|updated|overridden)\S*"
-            r"|\S*at[-_]least[-_]?\d+[-_]?(?:char|byte|bit)\S*|\S*need[-_]?to[-_]?change[-_]?this\S*|put your unique phrase here"
-            r"|(?:todo|fixme):? .{1,80}|\{[a-z]+(?:_[a-z]+)+\}|_(?:password|secret|token|key)_"
+            r"|\S*need[-_]?to[-_]?change[-_]?this\S*|put your unique phrase here"
+            r"|_(?:password|secret|token|key)_"
             r"|generate[-_](?:a|your|new)[-_]\S*|<[a-z][\w .:-]{1,60}>|\[(?:your|insert|enter|change)[^\]]*\]|n/?a)"
         ),
     ),
@@ -105,6 +105,7 @@ _OF_SECRETS: Sequence[tuple[str, re.Pattern[str]]] = (
         re.compile(
             r"(?i)(?:see|ask|get|stored?|kept|fetch)[-_ ].{0,40}(?:vault|1password|lastpass|keepass|bitwarden|ops|admin)"
             r"|no[-_ ](?:key|token|secret|password|auth)(?:[-_ ](?:required|needed|set))?"
+            r"|\S*at[-_]least[-_]?\d+[-_]?(?:char|byte|bit)\S*|(?:todo|fixme):? .{1,80}|\{[a-z]+(?:_[a-z]+)+\}"
             r"|(?:overrid(?:e|den)|set|injected|provided|generated)[-_ ]by[-_ ]\S{2,30}"
             r"|(?:key|token|secret)[-_]?(?:1|12|123|1234\d{0,6})"
             r"|(?:none|not)[-_ ](?:yet|set|used|needed|available)|(?:insert|enter|paste|put)[-_ ]\S{2,40}"
@@ -224,7 +225,11 @@ def _secret_rules(words: Sequence[str], own: str, kind: str) -> Iterator[str]:
         yield "a default password"
     if not kind:
         return
-    if _SEQUENCE.fullmatch(bare) or not (own.startswith("<%") or any(map(str.isalnum, own))) or _is_name(words, own):
+    if (
+        _SEQUENCE.fullmatch(bare)
+        or not (own.startswith(("<%", "#")) or any(map(str.isalnum, own)))
+        or _is_name(words, own)
+    ):
         yield "a placeholder"
     elif _UNRENDERED.fullmatch(own):
         yield "a template that was not rendered"

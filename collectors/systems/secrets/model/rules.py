@@ -134,7 +134,9 @@ _FORMS: Mapping[str, re.Pattern[str]] = {
         r"|\bsecret:\s{1,40}inline_string:[ \t]{1,4}[\"']?(?P<envoy>[^\s\"'$<{]{3,200})"
         r"|\busers[ \t]{0,4}=[ \t]{0,4}\[[ \t]{0,4}\"[\w.-]{1,80}:(?P<users>[^\"$\{][^\"\n]{2,200})\""
         r"|(?i:proxy_set_header|set-header|header_up|add_header)[ \t]{1,8}[\"']?[\w-]{0,40}(?i:key|token|secret)[\w-]{0,40}[\"']?"
-        r"[ \t]{1,8}[\"']?(?P<header>[^\s\"';$%{]{8,200})"
+        r"[ \t]{1,8}[\"']?(?P<header>(?=\D{0,200}\d)[^\s\"';$%{]{8,200})"
+        r"|(?i:\bx[-_][\w-]{0,40}(?:token|key|secret)[\w-]{0,40})"
+        r"[ \t]{0,4}(?:[!=]=|[!=]?~)[ \t]{0,4}\"(?P<compared>[\w.~+/=-]{8,200})\""
     ),
 }
 _KNOWN = "a token of a known service"
@@ -143,7 +145,7 @@ _ENTROPY = "a random value"
 _TWO = "a user and password"
 
 _NAMED = re.compile(
-    r"(?<![\w.$\-])(?:--?D?)?(?P<name>[A-Za-z_][\w.\-]{0,80})\\?[\"']?\]?[ \t]{0,8}(?::=|=>|::|[:=])[ \t]{0,8}\\?(?:\"\"\""
+    r"(?<![\w.$\-])(?:--?D?)?(?P<name>[A-Za-z_][\w.\-]{0,80})\\?[\"']?\]?[ \t]{0,8}(?::=|=>|::|\|\|=|[:=])[ \t]{0,8}\\?(?:\"\"\""
     r"|''')?(?P<value>[>|][-+]?[ \t]*\n[ \t]+\S{1,400}|\$\{[^}\s]*\}"
     r"|\"[^\"\\\n]{1,400}|'[^'\n]{1,400}"
     r"|[^\s\"'&,;{}\[\]\\][^\s\"',;{}\\]*)"
@@ -158,11 +160,11 @@ _PAIRED_BACKWARDS = re.compile(
     r"\s{0,8}[:=]\s{0,8}\\?[\"']?(?P<name>[A-Za-z_][\w.\-]{0,80})"
 )
 _DEFINED = re.compile(
-    r"\bdefine\(\s{0,8}[\"'](?P<name>\w{1,80})[\"']\s{0,8},\s{0,8}[\"'](?P<value>[^\"'\n]{1,400})[\"']"
+    r"\b(?:define|put|setProperty|[sS]etenv|env|fetch)\(\s{0,8}[\"'](?P<name>\w{1,80})[\"']\s{0,8},\s{0,8}[\"'](?P<value>[^\"'\n]{1,400})[\"']"
 )
 _PLAIN = re.compile(
-    r"(?im)^[ \t]*(?:sentinel[ \t]{1,8})?(?P<name>[\w-]{0,40}"
-    r"(?:-pass|password|passwd|passphrase|secret_key|shared_key|api_key|auth_token|access_key))"
+    r"(?im)^[ \t]*(?:sentinel[ \t]{1,8})?(?P<name>[\w.-]{0,40}"
+    r"(?:-pass|password|passwd|passphrase|secret_?key|shared_?key|api_?key|auth_?token|access_?key))"
     r"[ \t]{1,40}[\"']?(?!\d{1,5}/(?:tcp|udp)\b)(?P<value>[^\s\"'=:]{3,200})[\"']?[ \t]*;?[ \t]*$"
 )
 """A name and a value on a line of their own, as Fluentd and Mosquitto have it."""

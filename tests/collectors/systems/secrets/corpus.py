@@ -173,8 +173,8 @@ FURTHER_SETTINGS: Texts = (
     ("SMTP_LOGIN", "mailer:cAn4ryZ7q"),
     ("BORG_PASSCOMMAND", "echo cAn4ryZ7q9"),
     ("MAPBOX", "sk." + "eyJ1IjoiYWNtZSIsImEiOiJjazAifQ" + ".cAn4ryZ7qabcdefghijklm"),
-    ("TELEGRAM", "https://api.telegram.org/bot" + "1234567890:AAE" + "cAn4ryabcdefghijklmnopqrstuvwxyz1/sendMessage"),
     ("APIKEYS", "orders:cAn4ryZ7qabc,web:cAn4ryZ7qdef"),
+    ("ADMIN_PASSWORD_PLAINTEXT", "cAn4ryZ7q"),
 )
 FURTHER_FILES: Texts = (
     ("wp-config.php", f"<?php\ndefine( 'DB_PASSWORD', '{_CANARY}7' );\n"),
@@ -262,6 +262,17 @@ FURTHER_FILES: Texts = (
     ("x.ps1", 'ConvertTo-SecureString "cAn4ryZ7q" -AsPlainText -Force\nx\n'),
     ("x.csh", "setenv DB_PASSWORD cAn4ryZ7q\nx\n"),
     ("x.edn", '{:db {:password "cAn4ryZ7q"}}\nx\n'),
+    ("a.yaml", 'args: ["--requirepass", "cAn4ryZ7q"]\nx: y\n'),
+    ("a.yaml", "command: redis-server --requirepass cAn4ryZ7q\nx: y\n"),
+    ("a.conf", "SecretKey  cAn4ryZ7q\nx y\n"),
+    ("a.properties", "db.password cAn4ryZ7q\nx=y\n"),
+    ("a.sh", "x\nhttp -a a:cAn4ryZ7q h\n"),
+    ("a.sh", "x\ncurl -su a:cAn4ryZ7q h\n"),
+    ("a.rb", "ENV['SECRET_KEY_BASE'] ||= 'cAn4ryZ7q'\nx\n"),
+    ("a.java", 'props.put("password", "cAn4ryZ7q");\nx\n'),
+    ("a.go", 'os.Setenv("DB_PASSWORD", "cAn4ryZ7q")\nx\n'),
+    ("a.php", "'password' => env('DB_PASSWORD', 'cAn4ryZ7q'),\nx\n"),
+    ("vcl", 'sub x {\n if (req.http.X-Token != "cAn4ryZ7q") { }\n}\n'),
 )
 FURTHER_ARGUMENTS: tuple[tuple[str, ...], ...] = (
     ("--basic-auth", f"app:{_CANARY}7"),
@@ -493,6 +504,12 @@ FURTHER_HARMLESS: Texts = (
     ("WEBHOOK_SECRET", "elastic-webhook-server-cert"),
     ("MYSQL_NATIVE_PASSWORD", "ON"),
     ("OTEL_HEADERS", "api-key=${env:NR_KEY}"),
+    ("SALT", "salt-master.infra"),
+    ("MESSAGE", "Todo: list your tasks"),
+    ("TITLE", "TODO App"),
+    ("TEMPLATE", "{user_name}"),
+    ("PATH_TEMPLATE", "{tenant_id}"),
+    ("HINT", "at-least-8-chars"),
 )
 
 HARMLESS_FILES: Texts = (
@@ -647,6 +664,11 @@ FURTHER_HARMLESS_FILES: Texts = (
     ),
     ("gitlab.yml", "x:\n  token: $CI_JOB_TOKEN\n  password: $$DB\n"),
     ("sops.yaml", "password: ENC[AES256_GCM,data:x,iv:y,tag:z,type:str]\nx: y\n"),
+    ("a.yaml", "password: # set by ESO\nuser: a\n"),
+    (
+        "nginx.conf",
+        "proxy_set_header X-Api-Key $http_x_api_key;\nproxy_set_header Authorization $auth;\nadd_header X-Token-Type bearer-access always;\n",
+    ),
 )
 
 PLACEHOLDERS: Texts = (
