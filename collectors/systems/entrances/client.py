@@ -15,8 +15,9 @@ from collectors.systems.entrances.model.controllers import (
     Controller,
     TcpMap,
     addresses_of,
+    limited_addresses,
 )
-from collectors.systems.entrances.model.entrances import Entrance, by_ingress, by_route
+from collectors.systems.entrances.model.entrances import Entrance, by_ingress, by_route, without
 from collectors.systems.entrances.model.istio import (
     ISTIO_GATEWAYS,
     VIRTUAL_SERVICES,
@@ -78,6 +79,8 @@ async def fetch_entrances(client: Kubernetes) -> Entered:
     await reading.istio()
     await reading.others()
     await reading.maps()
+    limited = limited_addresses(found.services)
+    found.entrances = [open_part for one in found.entrances if (open_part := without(one, limited))]
     return found
 
 

@@ -121,6 +121,64 @@ async def test_ingresses_to_stores(cluster: ControlPlane, shop: str, monkeypatch
         ("alias", 80, {}, PUBLIC, FAILED, leads.replace("vectors (", "alias (")),
         ("second", 80, {}, PUBLIC, FAILED, leads.replace("vectors (", "second (")),
         ("vectors", 80, {"of": "alb", f"{ALB}scheme": "internet-facing"}, None, FAILED, "from outside of the cluster"),
+        # annotations that another controller reads, or that switch a login off
+        ("vectors", 80, {"haproxy.org/allow-list": "198.51.100.0/24"}, PUBLIC, FAILED, leads),
+        ("vectors", 80, {"of": "haproxy", "haproxy.org/allow-list": "198.51.100.0/24"}, PUBLIC, OK, ""),
+        ("vectors", 80, {"of": "public", "haproxy.org/allow-list": "198.51.100.0/24"}, PUBLIC, OK, ""),
+        ("vectors", 80, {"of": "haproxy-internal", f"{NGINX}auth-url": "https://login.example"}, PUBLIC, FAILED, leads),
+        ("vectors", 80, {f"{NGINX}auth-tls-secret": "a/b"}, PUBLIC, WARNING, "behind a login."),
+        (
+            "vectors",
+            80,
+            {f"{NGINX}auth-tls-secret": "a/b", f"{NGINX}auth-tls-verify-client": "off"},
+            PUBLIC,
+            FAILED,
+            leads,
+        ),
+        (
+            "vectors",
+            80,
+            {f"{NGINX}auth-tls-secret": "a/b", f"{NGINX}auth-tls-verify-client": "optional"},
+            PUBLIC,
+            FAILED,
+            leads,
+        ),
+        ("vectors", 80, {f"{NGINX}auth-url": ""}, PUBLIC, FAILED, leads),
+        (
+            "vectors",
+            80,
+            {"of": "alb", f"{ALB}scheme": "internet-facing", f"{ALB}auth-type": "none"},
+            PUBLIC,
+            FAILED,
+            leads,
+        ),
+        (
+            "vectors",
+            80,
+            {"of": "alb", f"{ALB}scheme": "internet-facing", f"{ALB}auth-type": "oidc"},
+            PUBLIC,
+            WARNING,
+            "a login",
+        ),
+        (
+            "vectors",
+            80,
+            {f"{NGINX}satisfy": "any", f"{NGINX}auth-type": "basic", f"{NGINX}whitelist-source-range": "10.0.0.0/8"},
+            PUBLIC,
+            WARNING,
+            "behind a login.",
+        ),
+        (
+            "vectors",
+            80,
+            {f"{NGINX}satisfy": "any", f"{NGINX}auth-type": "basic", f"{NGINX}whitelist-source-range": "0.0.0.0/0"},
+            PUBLIC,
+            FAILED,
+            leads,
+        ),
+        ("web", 80, {f"{NGINX}default-backend": "vectors"}, PUBLIC, FAILED, leads),
+        ("web", 80, {f"{NGINX}mirror-target": "http://vectors:80$request_uri"}, PUBLIC, FAILED, leads),
+        ("web", 80, {f"{NGINX}mirror-target": "http://web:80/"}, PUBLIC, OK, ""),
     ]
     for name, end in (("alias", f"vectors.{shop}.svc.cluster.local"), ("second", "alias")):
         other = manifest("v1", "Service", name, shop, spec={"type": "ExternalName", "externalName": end})
@@ -152,7 +210,15 @@ async def test_routes_to_stores(cluster: ControlPlane, shop: str) -> None:
         return made
 
     def accepted(status: str) -> list[dict[str, Any]]:
-        return [{"parentRef": parent, "conditions": [{"type": "Accepted", "status": status}], "controllerName": "a/b"}]
+        conditions = [{"type": "Accepted", "status": "True"}, {"type": "ResolvedRefs", "status": "False"}]
+        if status != "Partly":
+            conditions = [{"type": "Accepted", "status": status}]
+        return [{"parentRef": parent, "conditions": conditions, "controllerName": "a/b"}]
+
+    def copied(made: Manifest) -> Manifest:
+        copy = {"backendRef": {"name": "vectors", "port": 80}}
+        made["spec"]["rules"][0]["filters"] = [{"type": "RequestMirror", "requestMirror": copy}]
+        return made
 
     for made, address, parents, status, words in (
         (route("HTTPRoute", "v1", "web"), PUBLIC, "True", OK, ""),
@@ -163,6 +229,10 @@ async def test_routes_to_stores(cluster: ControlPlane, shop: str) -> None:
         (route("TCPRoute", "v1alpha2", "vectors", weight=0), PUBLIC, "True", OK, ""),
         (route("TCPRoute", "v1alpha2", "vectors"), PRIVATE, "True", OK, ""),
         (within_the_mesh(route("HTTPRoute", "v1", "vectors")), PUBLIC, "", OK, ""),
+        (copied(route("HTTPRoute", "v1", "web")), PUBLIC, "True", FAILED, f"HTTPRoute {shop}/in leads from 203.0.113.7 to"),
+        # a route of which one reference is wrong leads where the others say
+        (route("HTTPRoute", "v1", "vectors"), PUBLIC, "Partly", FAILED, f"HTTPRoute {shop}/in leads from 203.0.113.7 to"),
+        (route("HTTPRoute", "v1", "vectors", namespace="elsewhere"), PUBLIC, "Partly", OK, ""),
     ):  # fmt: skip
         cluster.patch_status(gateway, addresses=[{"value": address["ip"]}])
         cluster.apply(made)
@@ -264,7 +334,15 @@ async def test_routes_of_traefik(cluster: ControlPlane, shop: str) -> None:
     cluster.apply(proxy, front, made)
     cluster.wait_ready(proxy)
     try:
-        for address, status in ((PUBLIC, FAILED), (PRIVATE, OK)):
+        offices = {"loadBalancerSourceRanges": ["198.51.100.0/24"]}
+        halves = {"loadBalancerSourceRanges": ["0.0.0.0/1", "128.0.0.0/1"]}
+        for address, limits, status in (
+            (PUBLIC, {}, FAILED),
+            (PRIVATE, {}, OK),
+            (PUBLIC, halves, FAILED),
+            (PUBLIC, offices, OK),
+        ):
+            cluster.apply(service(place, "controller", {"port": 443}, type="LoadBalancer", **limits))
             cluster.patch_status(front, loadBalancer={"ingress": [address]})
             result = await see(cluster, shop)
             words = f"IngressRouteTCP {shop}/in leads from 203.0.113.7 to port 80 of Service {shop}/vectors (qdrant)."
@@ -339,6 +417,13 @@ async def test_virtual_services_of_istio(cluster: ControlPlane, shop: str) -> No
         ([virtual("in", to("vectors"), gateways=["gone"])], PUBLIC, OK),
         ([virtual("in", to("vectors", weight=0))], PUBLIC, FAILED),
         ([virtual("in", to("vectors", "web", weight=0))], PUBLIC, OK),
+        ([virtual("in", to("web") | {"mirror": {"host": "vectors", "port": {"number": 80}}})], PUBLIC, FAILED),
+        (
+            [virtual("in", to("web") | {"mirrors": [{"destination": {"host": whole, "port": {"number": 80}}}]})],
+            PUBLIC,
+            FAILED,
+        ),
+        ([virtual("in", to("web") | {"mirror": {"host": "web"}})], PUBLIC, OK),
         ([virtual("in", delegated), virtual("there", to("vectors"), gateways=[])], PUBLIC, FAILED),
     )
     try:
@@ -368,6 +453,8 @@ async def test_routes_of_other_controllers(cluster: ControlPlane, shop: str) -> 
          {"externalEndpoints": [PRIVATE]}, OK),
         ("projectcontour.io/v1", "HTTPProxy", {"tcpproxy": {"services": [{"name": "vectors", "port": 80}]}}, balanced, FAILED),
         ("projectcontour.io/v1", "HTTPProxy", {"routes": [{"services": [{"name": "web", "port": 80}]}]}, balanced, OK),
+        ("projectcontour.io/v1", "HTTPProxy", {"tcpproxy": {"services": [{"name": "vectors", "port": 80}]}},
+         balanced | {"currentStatus": "orphaned"}, OK),
         ("route.openshift.io/v1", "Route", {"to": {"name": "web"}, "alternateBackends": [{"name": "vectors", "weight": 1}]},
          {}, FAILED),
         ("route.openshift.io/v1", "Route", {"to": {"name": "web"}, "alternateBackends": [{"name": "vectors", "weight": 0}]},

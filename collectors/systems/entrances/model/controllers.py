@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from collectors.systems.exposure.model import own_security_groups, unlimited
 from collectors.systems.kubernetes.model.base import Struct
 from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.objects import Service, ServicePortSpec
@@ -21,6 +22,7 @@ __all__ = [
     "Mapped",
     "TcpMap",
     "addresses_of",
+    "limited_addresses",
     "mapped",
     "ports_for",
 ]
@@ -131,3 +133,9 @@ def addresses_of(controllers: Iterable[Controller], services: Sequence[Service])
     found = (service for controller in controllers for service in services_of(controller, services))
     balanced = (one.ip or one.hostname for service in found for one in service.status.load_balancer.ingress or ())
     return tuple(dict.fromkeys(balanced))
+
+
+def limited_addresses(services: Iterable[Service]) -> frozenset[str]:
+    """The addresses and names of load balancers that take connections from some networks alone."""
+    limited = (one for one in services if not unlimited(one) and not own_security_groups(one))
+    return frozenset(at.ip or at.hostname for one in limited for at in one.status.load_balancer.ingress or ())

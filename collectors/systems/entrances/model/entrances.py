@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 
 from collectors.systems.aws_perimeter.model import wide_open
 from collectors.systems.kubernetes.model.objects import Gateway, Ingress, Route, RouteParent, Service
 
-__all__ = ["Entrance", "by_ingress", "by_route", "followed", "service_path", "unlimited"]
+__all__ = ["Entrance", "by_ingress", "by_route", "followed", "service_path", "unlimited", "without"]
 
 _SOURCES = (
     "nginx.ingress.kubernetes.io/whitelist-source-range",
@@ -30,6 +31,17 @@ _LOGINS = (
     "haproxy-ingress.github.io/auth-url",
     "nginx.org/basic-auth-secret",
 )
+_CONTROLLERS = ("nginx", "haproxy", "alb", "traefik", "kong")
+"""Controllers whose names are in those of their IngressClasses, and which read no annotations of the others."""
+_NO_LOGIN = {
+    "nginx.ingress.kubernetes.io/auth-tls-secret": "nginx.ingress.kubernetes.io/auth-tls-verify-client",
+    "alb.ingress.kubernetes.io/auth-type": "alb.ingress.kubernetes.io/auth-type",
+}
+"""Annotations about logins, and which one switches them off."""
+_EITHER = "nginx.ingress.kubernetes.io/satisfy"
+_OTHER_BACKEND = "nginx.ingress.kubernetes.io/default-backend"
+_MIRROR = "nginx.ingress.kubernetes.io/mirror-target"
+_URL = re.compile(r"\w+://(?P<host>[\w.-]+)(?::(?P<port>\d+))?")
 _INTERNAL_CLASSES = ("gce-internal", "alb")
 """Of an Ingress with one of these classes, an address is internal unless an annotation says otherwise."""
 _PRIVATE = "appgw.ingress.kubernetes.io/use-private-ip"
@@ -61,8 +73,10 @@ class Entrance:
 
 def by_ingress(ingress: Ingress) -> Iterator[Entrance]:
     """Where an Ingress leads that takes requests from everywhere."""
-    about = ingress.metadata.annotations
-    if any(not unlimited(about[name]) for name in _SOURCES if name in about):
+    about = _heard(ingress)
+    limits = any(not unlimited(about[name]) for name in _SOURCES if name in about)
+    login = any(_asks(about, name) for name in _LOGINS)
+    if limits and not (login and about.get(_EITHER) == "any"):
         return
     addresses = tuple(one.ip or one.hostname for one in ingress.status.load_balancer.ingress or ())
     scheme = about.get(_SCHEME, "internal") == "internal"
@@ -73,9 +87,26 @@ def by_ingress(ingress: Ingress) -> Iterator[Entrance]:
             service,
             port,
             addresses,
-            login=any(name in about for name in _LOGINS),
+            login=login and (limits or about.get(_EITHER) != "any" or not any(name in about for name in _SOURCES)),
             internal=internal,
         )
+
+
+def _heard(ingress: Ingress) -> dict[str, str]:
+    """The annotations that its controller reads: not those of another one, which its class names."""
+    own = [name for name in _CONTROLLERS if name in (ingress.class_name or "")]
+    about = ingress.metadata.annotations.items()
+    return {
+        name: text
+        for name, text in about
+        if not own or not any(other in name.partition("/")[0] for other in _CONTROLLERS if other not in own)
+    }
+
+
+def _asks(about: Mapping[str, str], name: str) -> bool:
+    """Whether an annotation makes a controller ask who comes."""
+    switch = about.get(_NO_LOGIN.get(name, ""), "")
+    return bool(about.get(name, "").strip()) and not switch.startswith(("off", "none", "optional"))
 
 
 def _backends(ingress: Ingress) -> Iterator[tuple[str, int | str | None]]:
@@ -88,6 +119,10 @@ def _backends(ingress: Ingress) -> Iterator[tuple[str, int | str | None]]:
     for name, text in about.items():
         if name.startswith(_ACTIONS):
             yield from ((f"{place}/{match['name']}", _port(match["port"] or "")) for match in _TARGET.finditer(text))
+        elif name == _OTHER_BACKEND:
+            yield f"{place}/{text.strip()}", None
+        elif name == _MIRROR and (match := _URL.match(text.strip())):
+            yield service_path(match["host"], place), _port(match["port"] or "")
         elif name.endswith("-snippet"):
             for match in _PASSED.finditer(text):
                 yield f"{match['place'] or place}/{match['name']}", _port(match["port"] or "")
@@ -117,15 +152,19 @@ def by_route(route: Route, gateways: Mapping[str, Gateway]) -> Iterator[Entrance
         gateways.get(f"{one.namespace or route.namespace}/{one.name}") for one in references if one.kind == "Gateway"
     )
     addresses = tuple(address.value for gateway in hung if gateway for address in gateway.status.addresses or ())
+    partly = any(one.type == "ResolvedRefs" and one.status == "False" for it in parents for one in it.conditions or ())
     for rule in route.spec.rules or ():
-        for backend in rule.backend_refs or ():
+        copies = (one.request_mirror.backend_ref for one in rule.filters or () if one.request_mirror)
+        for backend in (*(rule.backend_refs or ()), *copies):
+            if partly and backend.namespace not in (None, "", route.namespace):
+                continue  # no ReferenceGrant, as far as anyone says
             if backend.kind == "Service" and backend.weight:
                 path = f"{backend.namespace or route.namespace}/{backend.name}"
                 yield Entrance(f"{route.kind} {route.path}", path, backend.port, addresses)
 
 
 def _refused(parent: RouteParent) -> bool:
-    return any(one.type in ("Accepted", "ResolvedRefs") and one.status == "False" for one in parent.conditions or ())
+    return any(one.type == "Accepted" and one.status == "False" for one in parent.conditions or ())
 
 
 def service_path(host: str, place: str) -> str:
@@ -151,3 +190,9 @@ def followed(services: Iterable[Service]) -> Mapping[str, str]:
             end = named[end]
         found[path] = end
     return found
+
+
+def without(entrance: Entrance, limited: AbstractSet[str]) -> Entrance | None:
+    """The same at those of its addresses that are not `limited`; None where none is left."""
+    left = tuple(one for one in entrance.addresses if one not in limited)
+    return replace(entrance, addresses=left) if left or not entrance.addresses else None

@@ -37,6 +37,15 @@ class _Delegate(Struct, frozen=True):
 class _Route(Struct, frozen=True):
     route: tuple[_Weighted, ...] | None = ()
     delegate: _Delegate | None = None
+    mirror: _Destination | None = None
+    mirrors: tuple[_Weighted, ...] | None = ()
+
+    @property
+    def copied(self) -> Iterator[_Destination]:
+        """Where copies of requests go."""
+        if self.mirror:
+            yield self.mirror
+        yield from (one.destination for one in self.mirrors or ())
 
 
 class _VirtualSpec(Struct, frozen=True):
@@ -98,11 +107,10 @@ def by_virtual_service(
     what = f"VirtualService {service.path}"
     for owner, route in _with_delegates(service, known):
         several = route.route or ()
-        for one in several:
-            if one.weight == 0 and len(several) > 1:
-                continue
-            path = service_path(one.destination.host, owner.namespace)
-            yield Entrance(what, path, one.destination.port.number if one.destination.port else None, addresses)
+        served = (one.destination for one in several if one.weight != 0 or len(several) == 1)
+        for one in (*served, *route.copied):
+            path = service_path(one.host, owner.namespace)
+            yield Entrance(what, path, one.port.number if one.port else None, addresses)
 
 
 def _with_delegates(

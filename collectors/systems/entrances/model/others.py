@@ -94,14 +94,20 @@ class _ContourSpec(Struct, frozen=True):
     tcpproxy: _ContourRoute | None = None
 
 
+class _ContourStatus(_Balanced, frozen=True):
+    current_status: str = ""
+
+
 class ContourRoute(Object, frozen=True):
     """An HTTPProxy of Contour."""
 
     spec: _ContourSpec = _ContourSpec()
-    status: _Balanced = _Balanced()
+    status: _ContourStatus = _ContourStatus()
 
 
 def _by_contour(name: str, route: ContourRoute) -> Iterator[Entrance]:
+    if route.status.current_status in ("invalid", "orphaned"):
+        return
     for rule in (*(route.spec.routes or ()), *((route.spec.tcpproxy,) if route.spec.tcpproxy else ())):
         for one in rule.services or ():
             yield Entrance(f"{name} {route.path}", f"{route.namespace}/{one.name}", one.port, route.status.addresses)

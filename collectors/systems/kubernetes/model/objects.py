@@ -978,10 +978,17 @@ class BackendReference(Struct, frozen=True):
     weight: int = 1
 
 
+class RequestMirror(Struct, frozen=True):
+    """Where copies of requests go."""
+
+    backend_ref: BackendReference = BackendReference()
+
+
 class RouteFilter(Struct, frozen=True):
     """What is done with requests on their way; a `RequestRedirect` answers them itself."""
 
     type: str = ""
+    request_mirror: RequestMirror | None = None
 
 
 class RouteRule(Struct, frozen=True):

@@ -504,7 +504,6 @@ FURTHER_HARMLESS: Texts = (
     ("WEBHOOK_SECRET", "elastic-webhook-server-cert"),
     ("MYSQL_NATIVE_PASSWORD", "ON"),
     ("OTEL_HEADERS", "api-key=${env:NR_KEY}"),
-    ("SALT", "salt-master.infra"),
     ("MESSAGE", "Todo: list your tasks"),
     ("TITLE", "TODO App"),
     ("TEMPLATE", "{user_name}"),
@@ -667,7 +666,7 @@ FURTHER_HARMLESS_FILES: Texts = (
     ("a.yaml", "password: # set by ESO\nuser: a\n"),
     (
         "nginx.conf",
-        "proxy_set_header X-Api-Key $http_x_api_key;\nproxy_set_header Authorization $auth;\nadd_header X-Token-Type bearer-access always;\n",
+        "proxy_set_header X-Api-Key $http_x_api_key;\nadd_header X-Token-Type bearer-access always;\n",
     ),
 )
 
