@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pydantic import Field
 
 from collectors.shared.verdicts import verdict, worst_of
+from collectors.systems.http.check.drill import DRILL_RIGHTS, see_drill
 from collectors.systems.http.check.request_log import see_request_log
 from collectors.systems.http.check.service import (
     ServiceCollector,
@@ -18,11 +19,12 @@ from collectors.systems.http.check.service import (
 from collectors.systems.http.client import Throttled
 from collectors.systems.http.judge.rate_limits import limit_problems
 from collectors.systems.http.model.documentation import DocumentationOptions
+from collectors.systems.http.model.drill import Drill
 from collectors.systems.http.model.paths import Path
 from collectors.systems.http.model.rate_limits import remaining
 from collectors.systems.http.model.request_log import RequestLog
 from collectors.systems.kubernetes.check.logs import LOG_RIGHTS
-from collectors.systems.kubernetes.check.pods import POD_RIGHTS, see_shutdown
+from collectors.systems.kubernetes.check.pods import POD_RIGHTS, Pods, see_shutdown
 from collectors.systems.kubernetes.client.cluster import Kubernetes
 from collectors.systems.kubernetes.model.shutdown import ShutdownLimits
 from collectors.systems.secrets.check.variables import VARIABLE_RIGHTS, see_variables
@@ -46,7 +48,8 @@ class _Options(ShutdownLimits, ServiceOptions, DocumentationOptions):
     )
     allow_intrusive: bool = Field(
         False,
-        description="Whether a rate limit that headers do not show may be tried, by `ratelimit_burst` requests an hour.",
+        description="Whether a rate limit that headers do not show may be tried, by `ratelimit_burst` requests an hour, and "
+        "pods may be evicted where `drill` is set.",
     )
     ratelimit_burst: int = Field(
         30, ge=3, le=200, description="How many requests, one after the other, have to be refused by then."
@@ -67,6 +70,10 @@ class ApiTarget(ServiceTarget, _Options):  # type: ignore[misc]  # names that th
     )
     request_log: RequestLog | None = Field(
         None, description="A request that the service logs, and where its logs are: in Loki, or in its pods."
+    )
+    drill: Drill | None = Field(
+        None,
+        description="With `allow_intrusive`: how one of `pods` is evicted while it answers a slow request, in place of a record.",
     )
 
 
@@ -122,7 +129,7 @@ class ApiService(ServiceCollector[ApiSettings, ApiTarget]):
         "Graceful shutdown is configured",
         severity=WARNING,
         mode=Mode.PROBE_AND_EVIDENCE,
-        needs=(*POD_RIGHTS, "a record of a drill"),
+        needs=(*POD_RIGHTS, "a record of a drill, or drill and allow_intrusive", DRILL_RIGHTS),
         evidence=EvidenceRule(valid_for=timedelta(days=90)),
     )
     async def graceful_shutdown_configured(self) -> Result:
@@ -133,7 +140,9 @@ class ApiService(ServiceCollector[ApiSettings, ApiTarget]):
         their containers was killed (exit code 137, not OOMKilled) within `kill_window`, as far as pods show that are still there or
         were deleted while the exporter watched them.
         Whether the process finishes its requests on SIGTERM no specification shows: a record does, of a drill in which a pod was
-        deleted while a slow request ran, and the request was answered.
+        deleted while a slow request ran, and the request was answered. With `drill` and `allow_intrusive` the exporter does that
+        itself, once in `drill.every`: it asks one of at least two ready pods for `drill.path` at its own address, evicts it
+        meanwhile, and the request has to be answered.
 
         How to fix it: handle SIGTERM (`enableShutdownHooks()` in NestJS, no shell or npm as first process), and set what the
         sentence names. Record the drill: `checklist-exporter attest api_service.graceful_shutdown_configured`.
@@ -143,7 +152,19 @@ class ApiService(ServiceCollector[ApiSettings, ApiTarget]):
                 f"`pods` of {self.target.name} is not configured, so how they shut down was not checked.",
                 reason=Reason.NOT_CONFIGURED,
             )
-        return await worst_of(see_shutdown(self, pods, self.target), self.attested("graceful_shutdown_configured"))
+        return await worst_of(see_shutdown(self, pods, self.target), self._drained(pods))
+
+    async def _drained(self, pods: Pods) -> Result:
+        """Whether a request outlives the end of its pod: by a drill, or by a record of one."""
+        item = "graceful_shutdown_configured"
+        if (drill := self.target.drill) is None:
+            return await self.attested(item)
+        if not self.target.allow_intrusive:
+            return unknown(
+                f"No pod of {self.target.name} was evicted: drill needs `allow_intrusive: true` on the target.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        return await see_drill(self, pods, drill, item)
 
     @item(
         "Request/response logging is enabled",

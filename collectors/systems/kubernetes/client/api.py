@@ -31,7 +31,7 @@ from exporter.trace import step
 from exporter.verdict import ProbeError, Reason
 from exporter.words import format_size, one_line
 
-__all__ = ["Api", "Forbidden", "Gone", "NotFound", "NotServed", "Reply", "TooLarge"]
+__all__ = ["Api", "Busy", "Forbidden", "Gone", "NotFound", "NotServed", "Reply", "TooLarge"]
 
 _CHUNK = 2**18
 _MAX_ERROR_BYTES = 2**16
@@ -46,6 +46,10 @@ _MOST_PATIENCE = 60.0
 
 class Forbidden(ProbeError):
     """The account has no right to it (403)."""
+
+
+class Busy(ProbeError):
+    """The server asks to come later (429)."""
 
 
 class NotFound(ProbeError):
@@ -128,7 +132,7 @@ class Api:
         return self._request("GET", path, query, None, max_bytes, any_status)
 
     def post(self, path: str, body: bytes, *, max_bytes: int) -> Reply:
-        """The reply to POST, for reviews alone: nothing is created. Raises as `get` does."""
+        """The reply to POST, for reviews, which create nothing, and for evictions. Raises as `get` does."""
         return self._request("POST", path, None, body, max_bytes, any_status=False)
 
     def _request(
@@ -235,7 +239,7 @@ class Api:
             with self._lock:
                 self._not_before = max(self._not_before, time.monotonic() + later)
             if time.monotonic() + later > deadline:
-                raise ProbeError(
+                raise Busy(
                     f"{where} answered 429: the API server is overloaded and asks to retry in {later:g} s.",
                     Reason.REFUSED,
                 )

@@ -20,7 +20,7 @@ import msgspec
 from pydantic import Field
 
 from collectors.shared.single_flight import Shared
-from collectors.systems.kubernetes.client.api import Api, Forbidden, Gone, NotFound, NotServed, Reply, TooLarge
+from collectors.systems.kubernetes.client.api import Api, Busy, Forbidden, Gone, NotFound, NotServed, Reply, TooLarge
 from collectors.systems.kubernetes.client.watch import Follower, Listing
 from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.objects import Named
@@ -242,6 +242,32 @@ class Kubernetes(Client[KubernetesSettings]):
                 ) from None
 
         return await self._blocking(read)
+
+    async def evict(self, pod: str, namespace: str) -> None:
+        """Have a pod deleted, as a drain of its node does: where its PodDisruptionBudget allows that.
+
+        Raises NotAllowed when the right to `pods/eviction` is missing, and ProbeError when the pod was not evicted.
+        """
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}/eviction"
+        metadata = {"name": pod, "namespace": namespace}
+        body = msgspec.json.encode({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata})
+
+        def post() -> None:
+            try:
+                self._api.post(path, body, max_bytes=self.settings.max_bytes)
+            except Forbidden:
+                raise NotAllowed(
+                    f"The exporter cannot create pods/eviction in {namespace}: its account has no right to it.",
+                    Reason.DENIED,
+                ) from None
+            except Busy:
+                raise ProbeError(
+                    f"Pod {namespace}/{pod} was not evicted: its PodDisruptionBudget does not allow it now, or the API server "
+                    "is overloaded (429).",
+                    Reason.REFUSED,
+                ) from None
+
+        await self._blocking(post)
 
     async def get(self, path: str) -> Reply:
         """What the API server says of itself, whatever its status: `/version`, `/readyz` or `/livez`.

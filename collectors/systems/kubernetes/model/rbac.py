@@ -15,6 +15,7 @@ __all__ = [
     "SUBJECT_ACCESS_REVIEWS",
     "Right",
     "may_ask",
+    "may_evict",
     "may_get",
     "may_list",
     "may_read_logs",
@@ -87,6 +88,11 @@ def may_get(kind: Kind[Any], *names: str, namespace: str, option: str = "") -> R
 def may_read_logs(pods: Kind[Any], option: str) -> Right:
     """The right to read the logs of pods, where an option is set. Logs hold what people sent: nobody has it by default."""
     return Right("get", (pods,), option=option, part="log", only_as_configured=True)
+
+
+def may_evict(pods: Kind[Any], option: str) -> Right:
+    """The right to evict pods, where an option is set."""
+    return Right("create", (pods,), option=option, part="eviction", only_as_configured=True)
 
 
 def may_ask(*urls: str) -> Right:
