@@ -142,7 +142,7 @@ class ApiService(ServiceCollector[ApiSettings, ApiTarget]):
         Whether the process finishes its requests on SIGTERM no specification shows: a record does, of a drill in which a pod was
         deleted while a slow request ran, and the request was answered. With `drill` and `allow_intrusive` the exporter does that
         itself, once in `drill.every`: it asks one of at least two ready pods for `drill.path` at its own address, evicts it
-        meanwhile, and the request has to be answered.
+        meanwhile: the request has to be answered, and the pod to end before its grace period is over.
 
         How to fix it: handle SIGTERM (`enableShutdownHooks()` in NestJS, no shell or npm as first process), and set what the
         sentence names. Record the drill: `checklist-exporter attest api_service.graceful_shutdown_configured`.

@@ -162,6 +162,10 @@ async def test_logs_that_cannot_be_read(service: Service) -> None:
     assert (other.status, other.reason) == (Status.UNKNOWN, Reason.MISSING), other
     assert f"No container proxy of pods app=api in {service.namespace} runs" in other.summary
     assert (await look(service, pods=None)).reason is Reason.NOT_CONFIGURED
+    service.change = lambda _: None
+    service.node.write("api-0", "unable to retrieve container logs for containerd://0123456789abcdef")
+    instead = await look(service)
+    assert instead.summary == f"The kubelet has no log of container main of pod {service.namespace}/api-0."
     service.node.kubelet.kill()
     unreachable = await look(service)
     assert unreachable.status is Status.UNKNOWN, unreachable

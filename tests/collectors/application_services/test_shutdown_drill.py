@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -37,12 +38,14 @@ LATER = timedelta(minutes=6)
 class Api:
     """Two pods whose container is one real process. Who asks it to stop when one of them is deleted stands in for a kubelet."""
 
-    def __init__(self, cluster: ControlPlane, application: Application, **lifecycle: Any) -> None:
+    def __init__(self, cluster: ControlPlane, application: Application, grace: int = 30, **lifecycle: Any) -> None:
         self.cluster, self.application, self._ended = cluster, application, Event()
+        self.deaf = False  # whether its first process swallows SIGTERM
+        self.grace = grace
         self.namespace = cluster.namespace("api")
         hooks: dict[str, Any] = {"lifecycle": {"preStop": lifecycle}} if lifecycle else {}
         serving = container(**SERVING, **hooks)
-        spec = pod_spec(nodeName="drained", containers=[serving], terminationGracePeriodSeconds=30)
+        spec = pod_spec(nodeName="drained", containers=[serving], terminationGracePeriodSeconds=grace)
         self.pods = [pod(name, self.namespace, spec, app="api") for name in ("a", "b")]
         cluster.apply(node("drained", kwok=False), *self.pods)
         for one in self.pods:
@@ -71,8 +74,10 @@ class Api:
         while not self._ended.wait(0.1):
             found = self.cluster.pods(self.namespace)
             for one in (one for one in found if "deletionTimestamp" in one["metadata"]):
-                self.application.signal(signal.SIGTERM)
-                while self.application.running and not self._ended.wait(0.05):
+                end = time.monotonic() + self.grace
+                if not self.deaf:
+                    self.application.signal(signal.SIGTERM)
+                while self.application.running and time.monotonic() < end and not self._ended.wait(0.05):
                     pass
                 with suppress(HTTPError):
                     self.cluster.delete({"apiVersion": "v1", "kind": "Pod", **one})
@@ -137,7 +142,8 @@ async def test_a_pod_that_finishes_its_request(control_plane: ControlPlane, tmp_
         rights = [right for right in (*POD_RIGHTS, DRILL_RIGHTS) if isinstance(right, Right)]
         good = await due(api, memory, kubeconfig=reader(api.cluster, roles(rights, (), watch=False)))
         assert good.status is Status.OK, good
-        assert "was evicted and answered the request that it had" in good.summary
+        assert "was evicted, answered the request that it had" in good.summary
+        assert not api.application.running
         assert len(api.left) == 1
         # Not again before its time, nor after a restart of the exporter.
         again = await drill(api, memory, later=timedelta(days=29))
@@ -177,6 +183,14 @@ async def test_a_pod_that_breaks_its_request(control_plane: ControlPlane, tmp_pa
         assert not application.running
 
 
+async def test_a_pod_that_does_not_stop(control_plane: ControlPlane, tmp_path: Path) -> None:
+    with nest(tmp_path, SLOW_MS="6000") as application, Api(control_plane, application, grace=12).running() as api:
+        api.deaf = True
+        killed = await due(api, {}, min_grace_period="5s")
+        assert killed.status is Status.FAILED, killed
+        assert "ended only when its 12 s were over: it did not stop when it was asked to." in killed.summary
+
+
 @pytest.mark.verifies("api_service.graceful_shutdown_configured", "unknown")
 async def test_pods_that_are_left_alone(control_plane: ControlPlane, tmp_path: Path) -> None:
     with running(control_plane, tmp_path, 1000, exec={"command": ["sleep", "5"]}) as api:
@@ -204,7 +218,7 @@ async def test_pods_that_are_left_alone(control_plane: ControlPlane, tmp_path: P
 
 
 async def test_pods_that_may_not_be_evicted(control_plane: ControlPlane, tmp_path: Path) -> None:
-    with running(control_plane, tmp_path) as api:
+    with running(control_plane, tmp_path, 4000) as api:
         rights = [right for right in POD_RIGHTS if isinstance(right, Right)]
         denied = await due(api, {}, kubeconfig=reader(api.cluster, roles(rights, (), watch=False)))
         assert (denied.status, denied.reason) == (Status.UNKNOWN, Reason.DENIED), denied

@@ -33,6 +33,7 @@ DRILL_RIGHTS = may_evict(PODS, "drill")
 _FIRST_AFTER = timedelta(minutes=5)  # a crash loop of the exporter must not become one of the service
 _AGAIN_AFTER = timedelta(hours=1)
 _UNDER_WAY_SECONDS = 0.5
+_POLL_SECONDS, _SPARE_SECONDS = 0.5, 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ def _last(made: Made) -> Result:
 
 async def _drill(collector: AskingCollector[Any, Any], pods: Pods, drill: Drill) -> tuple[Result, bool]:
     """The verdict, and whether a pod was evicted."""
+    started = time.monotonic()
     try:
         pod = await _chosen(collector.client(Kubernetes), pods)
         name, hooks = f"{pods.namespace}/{pod['metadata']['name']}", _hooks(pod, drill)
@@ -123,8 +125,39 @@ async def _drill(collector: AskingCollector[Any, Any], pods: Pods, drill: Drill)
         drained = Drained(name, usual, time.monotonic() - at, broken=str(why).rstrip("."))
     else:
         drained = Drained(name, usual, time.monotonic() - at, status=reply.status)
-    good = ok(f"Pod {name} was evicted and answered the request that it had, {drained.after:.1f} s later.")
+        patience = collector.settings.timeout.total_seconds() - (at - started) - _SPARE_SECONDS
+        drained = await _ended(collector.client(Kubernetes), pods, pod, drained, at, patience)
+    good = ok(
+        f"Pod {name} was evicted, answered the request that it had {drained.after:.1f} s later, and ended before its "
+        f"{drained.grace:.0f} s were over."
+    )
     return verdict(drill_problems(drained, hooks), good), True
+
+
+async def _ended(
+    client: Kubernetes, pods: Pods, pod: Mapping[str, Any], drained: Drained, at: float, patience: float
+) -> Drained:
+    """What a drill showed, with when the pod ended: looked at until it has, its grace is over, or `patience` is (seconds)."""
+    given = pod["spec"].get("terminationGracePeriodSeconds")
+    grace = 30.0 if given is None else float(given)
+    found: Sequence[Mapping[str, Any]]
+    while True:
+        looked = time.monotonic() - at
+        try:
+            found = await client.objects("v1", "Pod", namespaces=(pods.namespace,), selector=pods.selector)
+        except ProbeError:
+            found = [pod]  # not seen to have ended
+        if not any(_runs(one) for one in found if one["metadata"].get("uid") == pod["metadata"].get("uid")):
+            return replace(drained, grace=grace, ended=looked, looked=looked)
+        if looked >= min(patience, grace + _SPARE_SECONDS):
+            return replace(drained, grace=grace, ended=grace if looked >= grace else None, looked=looked)
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _runs(pod: Mapping[str, Any]) -> bool:
+    """Whether a container of a pod runs, or may."""
+    states = [one.get("state") or {} for one in pod.get("status", {}).get("containerStatuses") or ()]
+    return not states or any("terminated" not in state for state in states)
 
 
 async def _chosen(client: Kubernetes, pods: Pods) -> Mapping[str, Any]:

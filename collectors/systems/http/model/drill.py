@@ -36,7 +36,8 @@ class Drained:
     """What one drill showed: the slow request of before, and the one during which the pod was evicted.
 
     Times are in seconds. `after` is how long after the eviction the answer came, or the connection ended; `broken` says how, and
-    is empty where there was an answer, of this `status`.
+    is empty where there was an answer, of this `status`. `ended` is how long after the eviction no container ran any more, None
+    where one still did when it was last looked at, `looked` after the eviction; `grace` is how long the pod had for that.
     """
 
     pod: str
@@ -44,6 +45,9 @@ class Drained:
     after: float
     broken: str = ""
     status: int = 0
+    grace: float = 30.0
+    ended: float | None = None
+    looked: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

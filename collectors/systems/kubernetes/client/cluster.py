@@ -41,6 +41,12 @@ _MOST_OBJECTS = 5000
 """Of those that are read whole."""
 _FOLLOWED_AFTER = 30.0
 """For how long a kind is listed before it is followed, in seconds: a run that is made once has ended by then."""
+_NO_LOGS = (
+    "unable to retrieve container logs for ",
+    "failed to try resolving symlinks in path ",
+    "failed to create fsnotify watcher",
+)
+"""How kubelets begin what they answer, with status 200, where they cannot read a log."""
 _ABOUT_ITSELF = re.compile(r"/(version|readyz|livez)")
 
 
@@ -226,7 +232,8 @@ class Kubernetes(Client[KubernetesSettings]):
     ) -> Sequence[str]:
         """The lines of a container's log: those of the time `since` by its node's clock, or the `last` ones; all otherwise.
 
-        Raises NotAllowed when the right to `pods/log` is missing, and ProbeError when the log was not read completely.
+        Raises NotAllowed when the right to `pods/log` is missing, and ProbeError when the log was not read completely, also where
+        the kubelet answers with a complaint in place of the log.
         """
         query: dict[str, Any] = {"container": container}
         query |= {} if since is None else {"sinceSeconds": max(1, math.ceil(since.total_seconds()))}
@@ -235,11 +242,14 @@ class Kubernetes(Client[KubernetesSettings]):
 
         def read() -> Sequence[str]:
             try:
-                return self._api.get(path, query, max_bytes=self.settings.max_bytes).text.splitlines()
+                lines = self._api.get(path, query, max_bytes=self.settings.max_bytes).text.splitlines()
             except Forbidden:
                 raise NotAllowed(
                     f"The exporter cannot get pods/log in {namespace}: its account has no right to it.", Reason.DENIED
                 ) from None
+            if any(line.startswith(_NO_LOGS) for line in lines[:1] + lines[-1:]):
+                raise ProbeError(f"The kubelet has no log of container {container} of pod {namespace}/{pod}.")
+            return lines
 
         return await self._blocking(read)
 
