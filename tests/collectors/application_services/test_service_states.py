@@ -9,6 +9,7 @@ import pytest
 
 from exporter.verdict import Reason, Result, Status
 from tests.collectors.application_services.services import see
+from tests.servers.faults import answering
 from tests.servers.pages import Pages
 
 JSON: dict[str, Any] = {"Content_Type": "application/json"}
@@ -200,3 +201,23 @@ async def test_replicas_that_disagree_behind_one_address(pages: Pages) -> None:
     for _ in range(7):
         last = await asked(200)
     assert last.status is Status.OK, last
+
+
+async def test_replicas_that_disagree_on_a_dependency(pages: Pages) -> None:
+    memory: dict[str, Any] = {}
+    for word in ("up", "down", "up", "down"):
+        pages.add("/health", f'{{"status": "ok", "info": {{"db": {{"status": "{word}"}}}}}}', **JSON)
+        seen = await see("data_service", "database_connected", pages.url, database="db", memory=memory)
+        assert seen.status is (Status.OK if word == "up" else Status.FAILED), seen
+    pages.add("/health", '{"status": "ok", "info": {"db": {"status": "up"}}}', **JSON)
+    seen = await see("data_service", "database_connected", pages.url, database="db", memory=memory)
+    assert (seen.status, seen.reason) == (Status.FAILED, Reason.CONTRADICTED), seen
+    assert "reports db as up now, and not at 2 of the last 5 looks" in seen.summary
+
+
+async def test_a_dependency_that_any_path_reports() -> None:
+    report = {"status": "ok", "info": {"db": {"status": "up"}}}
+    async with answering(report, headers={"Content-Type": "application/json"}) as (url, _):
+        seen = await see("data_service", "database_connected", url, database="db")
+    assert (seen.status, seen.reason) == (Status.FAILED, Reason.CONTRADICTED), seen
+    assert "every path is answered like this" in seen.summary

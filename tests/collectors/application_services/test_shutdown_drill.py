@@ -25,6 +25,7 @@ from tests.collectors.application_services.services import see
 from tests.collectors.systems.kubernetes.clusters import asking, container, manifest, pod, reader
 from tests.servers.applications.programs import Application, nest
 from tests.servers.kubernetes import ControlPlane, node, pod_spec
+from tests.servers.process import wait_until
 from tests.support import Run, make_context, sees
 
 LINE = "graceful_shutdown_configured"
@@ -180,7 +181,7 @@ async def test_a_pod_that_breaks_its_request(control_plane: ControlPlane, tmp_pa
         assert broken.status is Status.FAILED, broken
         assert "did not finish the request that it had when it was evicted: " in broken.summary
         assert broken.measurements["last_drill_failed"] == 1
-        assert not application.running
+        wait_until(lambda: not application.running, "the process to end")
 
 
 async def test_a_pod_that_does_not_stop(control_plane: ControlPlane, tmp_path: Path) -> None:

@@ -154,25 +154,30 @@ class ServiceCollector(AskingCollector[SettingsT, ServiceTargetT]):
         )
         problems = collected(health.health_problems(answer.reply, target))
         if not problems:
-            problems = await self._control()
+            problems = await self.control()
         return self._steady(verdict(problems, good))
 
-    def _steady(self, seen: Result) -> Result:
-        """What was seen, unless it is good now and comes and goes: behind one address there may be replicas that disagree."""
-        looks: deque[bool] = self.context.memory.setdefault("health looks", deque(maxlen=_LOOKS))
+    def _steady(self, seen: Result, name: str = "") -> Result:
+        """What was seen of the service, or of one dependency, unless it is good now and comes and goes.
+
+        Behind one address there may be replicas that disagree.
+        """
+        looks: deque[bool] = self.context.memory.setdefault(f"{name} health looks", deque(maxlen=_LOOKS))
         if seen.status is not Status.UNKNOWN:
             looks.append(seen.status.is_ok)
         falls = sum(before and not after for before, after in pairwise(looks))
         if not seen.status.is_ok or falls < _FALLS:
             return seen
         return failed(
-            f"GET {self.service.url}{self.target.health_path.partition('?')[0]} was healthy now, and not at "
+            f"GET {self.service.url}{self.target.health_path.partition('?')[0]} "
+            f"{f'reports {name} as up' if name else 'was healthy'} now, and not at "
             f"{looks.count(False)} of the last {counted(len(looks), 'look')}: it comes and goes, or replicas behind it "
             f"disagree{self.traced()}.",
             reason=Reason.CONTRADICTED,
         )
 
-    async def _control(self) -> list[Result]:
+    @fetched
+    async def control(self) -> list[Result]:
         """Whether the same is answered to a path that cannot exist: asked once an hour while it is not."""
         memory: dict[str, Any] = self.context.memory
         last: datetime | None = memory.get("controlled")
@@ -255,7 +260,10 @@ class ServiceCollector(AskingCollector[SettingsT, ServiceTargetT]):
                 f"{reply.where} answered {reply.status}, so the connections to the {what} were not observed."
             )
         good = ok(f"{reply.where} reports {name}, the {what}, as up{self.traced()}.")
-        return verdict(health.dependency_problems(reply, name), good)
+        problems = collected(health.dependency_problems(reply, name))
+        if not problems:
+            problems = await self.control()
+        return self._steady(verdict(problems, good), name)
 
 
 async def document_service(

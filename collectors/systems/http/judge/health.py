@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from urllib.parse import urljoin, urlsplit
 
@@ -13,6 +13,7 @@ from collectors.systems.http.model.health import (
     Health,
     HealthOptions,
     State,
+    has_zone,
     read_health,
     read_lines,
     says_nothing,
@@ -82,7 +83,7 @@ def dependency_problems(reply: Reply, name: str) -> Iterator[Result]:
         return
     health = report(reply)
     word = health.part(name) if health is not None else None
-    if word is None:
+    if health is None or word is None:
         yield _nothing_reported(reply, (name,))
     elif state_of(word) is State.DEGRADED:
         yield warning(f"{reply.where} reports {name} as {one_line(word)}.")
@@ -94,6 +95,21 @@ def dependency_problems(reply: Reply, name: str) -> Iterator[Result]:
         yield failed(
             f"{reply.where} answered {reply.status} and reports {name} as {one_line(word)}.", reason=Reason.DOWN
         )
+    elif reply.status >= 500 and not _explained(health):
+        yield unknown(
+            f"{reply.where} answered {reply.status}, reports {name} as {one_line(word)} and nothing as down: "
+            "something else may have answered.",
+            reason=Reason.CONTRADICTED,
+        )
+    else:
+        others = health.parts.keys() - health.parts_of(name)
+        yield from _age_problems(reply, health, {other.casefold() for other in others})
+
+
+def _explained(health: Health) -> bool:
+    """Whether a report has anything that explains a status of an error."""
+    words = [*health.parts.values(), *([] if health.state in (None, State.UP) else [health.word])]
+    return bool(health.errors) or any(state_of(word) in (State.DOWN, State.LEAVING) for word in words)
 
 
 def catch_all_problems(control: Reply, options: HealthOptions) -> Iterator[Result]:
@@ -140,7 +156,7 @@ def _report_problems(reply: Reply, health: Health, options: HealthOptions) -> It
         )
     missing = tuple(name for name in options.required_deps if health.part(name) is None)
     yield from _part_problems(reply, health, options)
-    yield from _age_problems(reply, health, options)
+    yield from _age_problems(reply, health, {name.casefold() for name in options.optional_deps})
     for name in options.required_deps:
         if health.part(name) == "down" and health.part(name) not in health.parts.values():
             yield failed(f"{reply.where} reports {name} as false.", reason=Reason.DOWN)
@@ -170,18 +186,23 @@ def _part_problems(reply: Reply, health: Health, options: HealthOptions) -> Iter
             yield failed(f"{reply.where} reports {name} as {one_line(word)}.", reason=Reason.DOWN)
 
 
-def _age_problems(reply: Reply, health: Health, options: HealthOptions) -> Iterator[Result]:
+def _age_problems(reply: Reply, health: Health, ignored: Collection[str]) -> Iterator[Result]:
     """Reports that say themselves, by the clock of whoever answered, that they are old: of a file, or of a check that hangs."""
     if (answered := reply.date) is None:
         return
-    optional = {name.casefold() for name in options.optional_deps}
     for name, made in health.times.items():
-        if name and (name not in health.parts or name.casefold() in optional):
+        if name and (name not in health.parts or name.casefold() in ignored):
             continue  # what is no dependency may have been built at that time
-        if (age := answered - made) > _OLDEST:
+        age = answered - made
+        of_part = f"of {one_line(name)} " if name else ""
+        if -age > _OLDEST and has_zone(made):
             yield unknown(
-                f"{reply.where} reports a state {f'of {one_line(name)} ' if name else ''}that is {format_length(age)} old by "
-                "its own time stamp.",
+                f"{reply.where} reports a state {of_part}from {format_length(-age)} after its answer, by its own time stamp.",
+                reason=Reason.CONTRADICTED,
+            )
+        elif age > _OLDEST:
+            yield unknown(
+                f"{reply.where} reports a state {of_part}that is {format_length(age)} old by its own time stamp.",
                 reason=Reason.STALE,
             )
 

@@ -15,7 +15,7 @@ from collectors.shared.expressions import Regex
 from collectors.systems.http.model.paths import Path
 from exporter.options import Options
 
-__all__ = ["Health", "HealthOptions", "State", "read_health", "read_lines", "says_nothing", "state_of"]
+__all__ = ["Health", "HealthOptions", "State", "has_zone", "read_health", "read_lines", "says_nothing", "state_of"]
 
 _GOOD = frozenset(
     {
@@ -194,13 +194,25 @@ class Health:
     """The name under which errors are reported, whatever the status says; their text is left out."""
     times: Mapping[str, datetime] = field(default_factory=dict)
     """When the report, or a part of it, says that it was made; those without a zone are as late as they can be."""
+    within: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The parts that a part consists of, such as the replicas of a database."""
 
     def part(self, name: str) -> str | None:
-        """The word for a dependency, whatever the case of its name, the worst of several; None where it is not reported."""
+        """The word for a dependency, whatever the case of its name, the worst of several and of what it consists of.
+
+        None where it is not reported.
+        """
         wanted = name.casefold()
-        words = [word for own, word in self.parts.items() if wanted in _names(own)]
-        words += ["up" if up else "down" for own, up in self.flags.items() if wanted in _names(own)]
+        own = self.parts_of(name)
+        words = [word for part, word in self.parts.items() if part in own]
+        words += ["up" if up else "down" for flag, up in self.flags.items() if wanted in _names(flag)]
         return max(words, key=state_of, default=None)
+
+    def parts_of(self, name: str) -> frozenset[str]:
+        """The parts of the report that are about a dependency."""
+        wanted = name.casefold()
+        inner = {own for part, owns in self.within.items() if wanted in _names(part) for own in owns}
+        return frozenset(part for part in self.parts if part in inner or wanted in _names(part))
 
 
 def _names(own: str) -> tuple[str, str]:
@@ -217,6 +229,11 @@ def state_of(word: str) -> State:
     if plain in _DEGRADED:
         return State.DEGRADED
     return State.LEAVING if plain in _LEAVING else State.DOWN
+
+
+def has_zone(moment: datetime) -> bool:
+    """Whether a time of a report was written with its zone."""
+    return moment.tzinfo is not _LATEST
 
 
 def says_nothing(word: str) -> bool:
@@ -242,7 +259,8 @@ def read_health(document: Any) -> Health | None:
         document = {"checks": document}
         parts = _worst(_parts(document["checks"], depth=0))
         word = max(parts.values(), key=state_of, default=None)
-        return Health(word or "", None if word is None else state_of(word), parts, times=_times(document))
+        state = None if word is None else state_of(word)
+        return Health(word or "", state, parts, times=_times(document), within=_within(document))
     if not isinstance(document, dict):
         return None
     outer, *inner = (_whole(one) for one in _enveloped(document))
@@ -256,7 +274,8 @@ def read_health(document: Any) -> Health | None:
     if word is None and parts and set(parts) & set(_worst(_parts_of(document))):
         word = "ok"  # a report of its parts alone is as good as they are, which is judged one by one
     errors = next((name for one in _enveloped(document) for name, value in one.items() if _are_errors(name, value)), "")
-    return Health(word or "", None if word is None else state_of(word), parts, flags, errors, _times(document))
+    state = None if word is None else state_of(word)
+    return Health(word or "", state, parts, flags, errors, _times(document), _within(document))
 
 
 def read_lines(text: str) -> Health | None:
@@ -366,6 +385,28 @@ def _times(document: Mapping[str, Any]) -> dict[str, datetime]:
     return found
 
 
+def _within(document: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """The names of parts that consist of others, with the names of those."""
+    found: dict[str, frozenset[str]] = {}
+
+    def walk(value: Any, depth: int) -> None:
+        entries: Iterable[tuple[str, Any]] = ()
+        if isinstance(value, list):
+            entries = ((_named(entry), entry) for entry in value if isinstance(entry, dict))
+        elif isinstance(value, dict):
+            entries = value.items()
+        for name, entry in entries if depth <= _DEEPEST else ():
+            if isinstance(entry, dict) and any(isinstance(one, dict | list) for one in entry.values()):
+                if name and _key(name) not in (*_PARTS, *_ENVELOPES):
+                    found[name] = frozenset(own for own, _ in _one(name, entry, depth) if own != name)
+                walk(entry, depth + 1)
+            elif isinstance(entry, list):
+                walk(entry, depth + 1)
+
+    walk(document, 0)
+    return {name: owns for name, owns in found.items() if owns}
+
+
 def _moment(value: Any) -> datetime | None:
     """A point in time: ISO 8601, or seconds or milliseconds since 1970; without a zone it may be that of any."""
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -385,7 +426,8 @@ def _part_word(entry: Mapping[str, Any]) -> str | None:
     if (word := _word(entry)) is not None:
         return word
     for name, value in entry.items():
-        if _key(name) in _CONNECTION and (isinstance(value, bool) or str(value).casefold() in (*_NO, *_YES)):
+        is_amount = _key(name) == "available" and not isinstance(value, bool | str)  # of connections in a pool
+        if _key(name) in _CONNECTION and not is_amount and str(value).casefold() in (*_NO, *_YES):
             return "down" if str(value).casefold() in _NO else "up"
         if _key(name) in _OUTCOMES and isinstance(value, str) and _plain(value) in _KNOWN:
             return value

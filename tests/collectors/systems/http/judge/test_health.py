@@ -193,6 +193,7 @@ def ago(shape: str = "", **by: float) -> str:
         ({"timestamp": ago("%Y-%m-%dT%H:%M:%S.123456789Z", minutes=1)}, Status.OK),
         ({"timestamp": ago("%Y-%m-%dT%H:%M:%S", hours=7)}, Status.OK),  # of whatever zone
         ({"timestamp": ago("%Y-%m-%dT%H:%M:%S", days=3)}, Status.UNKNOWN),
+        ({"timestamp": ago("%Y-%m-%dT%H:%M:%S", hours=-9)}, Status.OK),
         ({"time": 3, "startedAt": "2020-01-01T00:00:00Z"}, Status.OK),
         ({"build": {"timestamp": "2020-01-01T00:00:00Z"}}, Status.OK),
         ({"db": {"status": "up", "lastFailure": "2020-01-01T00:00:00Z"}}, Status.OK),
@@ -251,3 +252,42 @@ def test_a_report_that_is_old_by_its_own_time_stamp(stamped: dict[str, Any], exp
 )
 def test_reports_of_further_frameworks(document: Any, expected: Status) -> None:
     assert judge(document) is expected
+
+
+def dependency(document: Any, status: int = 200) -> Status:
+    headers = httpx.Headers({"date": format_datetime(NOW, usegmt=True)})
+    reply = Reply("GET http://service/health", status, headers, json.dumps(document).encode())
+    problems = collected(dependency_problems(reply, "db"))
+    return problems[0].status if problems else Status.OK
+
+
+def test_a_report_of_the_future() -> None:
+    made = {"status": "ok", "timestamp": ago(hours=-9), "db": "up"}
+    headers = httpx.Headers({"date": format_datetime(NOW, usegmt=True)})
+    reply = Reply("GET http://service/health", 200, headers, json.dumps(made).encode())
+    (problem,) = health_problems(reply, HealthOptions())
+    assert (problem.status, problem.reason) == (Status.UNKNOWN, Reason.CONTRADICTED)
+    assert dependency(made) is Status.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "expected"),
+    [
+        # Old by its own time stamp, as a whole or of this part; how old another part is does not matter.
+        ({"status": "ok", "timestamp": ago(hours=9), "db": "up"}, 200, Status.UNKNOWN),
+        ({"checks": {"db": {"status": "up", "checkedAt": ago(hours=9)}}}, 200, Status.UNKNOWN),
+        ({"checks": {"db:time": [{"status": "pass", "time": ago(hours=9)}]}}, 200, Status.UNKNOWN),
+        ({"checks": {"db": "up", "mq": {"status": "up", "checkedAt": ago(hours=9)}}}, 200, Status.OK),
+        # It consists of others.
+        ({"status": "ok", "info": {"db": {"primary": {"status": "down"}, "replica": {"status": "up"}}}}, 200, Status.FAILED),
+        ({"status": "ok", "info": {"db": {"primary": {"status": "up"}, "replica": {"status": "up"}}}}, 200, Status.OK),
+        ({"status": "UP", "components": {"db": {"status": "UP", "components": {"b": {"status": "DOWN"}}}}}, 200, Status.FAILED),
+        ({"checks": [{"name": "db", "checks": {"primary": {"status": "down"}}}]}, 200, Status.FAILED),
+        ({"status": "ok", "info": {"db": {"status": "up", "pool": {"size": 10, "available": 0}}}}, 200, Status.OK),
+        # A status of an error that nothing in the report explains, and one that another part does.
+        ({"status": "up", "db": "up"}, 502, Status.UNKNOWN),
+        ({"status": "error", "info": {"db": {"status": "up"}}, "error": {"mq": {"status": "down"}}}, 503, Status.OK),
+    ],
+)  # fmt: skip
+def test_one_dependency_is_judged_as_the_whole_report_is(document: Any, status: int, expected: Status) -> None:
+    assert dependency(document, status) is expected
