@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
-from urllib.parse import quote, urlsplit
+from typing import Self, TypeVar, cast
 
 from pydantic import Field, SecretStr, model_validator
 
 from collectors.shared.attempts import attempt, attempt_all
-from collectors.shared.certificate_expiry import certificate_expiry, expiry_problems
-from collectors.shared.host_port import HostPort, split_host_port
+from collectors.shared.certificate_expiry import expiry_problems
+from collectors.shared.host_port import HostPort
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.kubernetes.check.pods import (
     CRON_JOB_RIGHTS,
@@ -31,7 +29,10 @@ from collectors.systems.kubernetes.check.pods import (
     with_pods,
 )
 from collectors.systems.neo4j import judge, model
-from collectors.systems.neo4j.client import Connection, Login, connected, knock
+from collectors.systems.neo4j.client import bolt as bolt_api
+from collectors.systems.neo4j.client import http as http_api
+from collectors.systems.neo4j.client.bolt import Login
+from collectors.systems.neo4j.client.server import ask_server
 from collectors.systems.neo4j.model import Artefact, Doors, Entry, Knock, Look, Neo4jLimits, Tried
 from collectors.systems.prometheus.check.scrape import judge_scrape
 from collectors.systems.prometheus.check.volumes import measure_space
@@ -52,18 +53,6 @@ _MIN_FREE = 20 * 2**30
 _MIN_FREE_RATIO = 0.2
 _MAX_FILES = 100_000
 _HEAD = 512
-_INDEXES = "SHOW INDEXES YIELD name, state, populationPercent, owningConstraint"
-#: Without the statements themselves, which may hold anything.
-_TRANSACTIONS = "SHOW TRANSACTIONS YIELD transactionId, username, status, elapsedTime, resourceInformation"
-
-_SETTINGS = (
-    "dbms.security.auth_enabled",
-    "dbms.security.auth_max_failed_attempts",
-    "dbms.security.auth_minimum_password_length",
-    "dbms.security.http_auth_allowlist",
-    "server.http.enabled",
-    "server.https.enabled",
-)
 
 
 class MetricsBy(StrEnum):
@@ -189,90 +178,9 @@ On Community, which has no roles (every user is an administrator there):
         return Login(username, password, self.target.tls, self.target.server_timeout)
 
     async def _look(self, server: Neo4jServer) -> Look:
+        http = None if server.http is None else self._http(server.http)
         login = self._login(self.target.username, self.target.password)
-        async with connected(server.bolt, login) as connection:
-            components = await connection.rows("CALL dbms.components()", "system")
-            edition = str(next((row.get("edition") for row in components), "unknown"))
-            latency = await attempt(self._timed(connection))
-            databases = await attempt(connection.rows("SHOW DATABASES YIELD *", "system"))
-            servers = (
-                await attempt(connection.rows("SHOW SERVERS YIELD *", "system")) if edition == "enterprise" else ()
-            )
-            settings = await attempt(self._settings_of(connection))
-            users = await attempt(self._users(connection))
-        known = Look(server.bolt, edition, latency, None, databases, servers, settings, None, None)
-        routed, http, (transactions, indexes) = await asyncio.gather(
-            self._routed(server, login), self._http_version(server), self._work(server, login, known.populated)
-        )
-        user, others = (users, {}) if isinstance(users, ProbeError) else (users.get(model.DEFAULT_USER), users)
-        names = tuple(sorted(others.keys() - {model.DEFAULT_USER}))
-        certificates = await self._certificates(server)
-        return replace(
-            known,
-            routed=routed,
-            user=user,
-            http=http,
-            others=names,
-            indexes=indexes,
-            certificates=certificates,
-            transactions=transactions,
-        )
-
-    async def _certificates(self, server: Neo4jServer) -> dict[str, datetime | ProbeError | None]:
-        """When the certificates of Bolt and HTTPS expire."""
-        trust, timeout = self.target.tls or Trust(), self.target.server_timeout
-        doors = [(server.bolt, *split_host_port(server.bolt))] if self.target.tls is not None else []
-        if server.http is not None and (url := urlsplit(server.http)).scheme == "https" and url.hostname is not None:
-            doors.append((server.http, url.hostname, url.port or 443))
-        found = await attempt_all(certificate_expiry(host, port, trust, timeout) for _, host, port in doors)
-        return {where: expiry for (where, _, _), expiry in zip(doors, found, strict=True)}
-
-    @staticmethod
-    async def _timed(connection: Connection) -> float:
-        started = time.perf_counter()
-        await connection.rows("RETURN 1")
-        return time.perf_counter() - started
-
-    @staticmethod
-    async def _settings_of(connection: Connection) -> dict[str, str]:
-        names = ", ".join(f"'{name}'" for name in _SETTINGS)
-        rows = await connection.rows(f"SHOW SETTINGS {names} YIELD name, value", "system")
-        return {row["name"]: row["value"] for row in rows}
-
-    @staticmethod
-    async def _users(connection: Connection) -> dict[str, dict[str, Any]]:
-        rows = await connection.rows("SHOW USERS YIELD user, passwordChangeRequired", "system")
-        return {row["user"]: row for row in rows}
-
-    async def _routed(self, server: Neo4jServer, login: Login) -> float | ProbeError | None:
-        """How long a statement takes by way of the server's routing table."""
-        if not self.target.routing:
-            return None
-        async with connected(server.bolt, login, routed=True) as connection:
-            return await attempt(self._timed(connection))
-
-    @staticmethod
-    async def _work(
-        server: Neo4jServer, login: Login, names: Iterable[str]
-    ) -> tuple[list[dict[str, Any]] | ProbeError, dict[str, list[dict[str, Any]] | ProbeError]]:
-        """The open transactions, and the indexes of each database, over a connection of their own.
-
-        A server that has just started takes long for them.
-        """
-        async with connected(server.bolt, login) as connection:
-            transactions = await attempt(connection.rows(_TRANSACTIONS, "system"))
-            return transactions, {name: await attempt(connection.rows(_INDEXES, name)) for name in names}
-
-    async def _http_version(self, server: Neo4jServer) -> str | ProbeError | None:
-        return None if server.http is None else await attempt(self._version(self._http(server.http)))
-
-    @staticmethod
-    async def _version(http: Http) -> str:
-        reply = await http.get("/")
-        document = reply.json()
-        if not isinstance(document, dict) or "neo4j_version" not in document:
-            raise ProbeError(f"{reply.where} is answered by something that is no Neo4j.", Reason.MALFORMED)
-        return str(document["neo4j_version"])
+        return await ask_server(server.bolt, http, login, routing=self.target.routing)
 
     def _http(self, url: str) -> Http:
         http = Http(HttpSettings(url=url, tls=self.target.tls or Trust(), timeout=self.target.server_timeout))
@@ -282,7 +190,7 @@ On Community, which has no roles (every user is an administrator there):
     async def _doors(self, server: Neo4jServer, look: Look | ProbeError) -> Doors:
         names = ("neo4j", "system") if isinstance(look, ProbeError) else look.names
         bolt, http = await asyncio.gather(
-            attempt(knock(server.bolt, self._login(None, None))), self._http_without_credentials(server, names)
+            attempt(bolt_api.knock(server.bolt, self._login(None, None))), self._http_without_credentials(server, names)
         )
         if bolt is not Entry.REFUSED:
             return Doors(bolt, http, None)
@@ -299,29 +207,7 @@ On Community, which has no roles (every user is an administrator there):
     ) -> tuple[Knock, ...] | ProbeError | None:
         if server.http is None:
             return None
-        http = self._http(server.http)
-        found = await attempt_all(
-            question
-            for name in names
-            for question in (self._knock(http, name, "tx/commit"), self._knock(http, name, "query/v2"))
-        )
-        knocks = tuple(knock for knock in found if isinstance(knock, Knock))
-        failure = next((why for why in found if isinstance(why, ProbeError)), None)
-        return knocks if failure is None or any(knock.entry is Entry.ACCEPTED for knock in knocks) else failure
-
-    @staticmethod
-    async def _knock(http: Http, database: str, api: str) -> Knock:
-        """What becomes of a statement without credentials, by one of the two HTTP APIs."""
-        statement = {"statement": "SHOW DATABASES" if database == "system" else "RETURN 1"}
-        path = f"/db/{quote(database, safe='')}/{api}"
-        body = statement if api == "query/v2" else {"statements": [statement]}
-        reply = await http.request("POST", path, json=body, expect=None)
-        try:
-            errors = reply.json()["errors"]
-            code = str(errors[0]["code"])
-        except (ProbeError, LookupError, TypeError):
-            code = ""
-        return Knock(path, reply.status, code)
+        return await attempt(http_api.knock(self._http(server.http), names))
 
     async def _default_password(self, server: Neo4jServer, look: Look | ProbeError, user: str) -> Tried:
         """What became of a user's default password: now, where nothing speaks against trying, or when it was last tried."""
@@ -335,7 +221,7 @@ On Community, which has no roles (every user is an administrator there):
         wrong = judge.wrong_passwords(look, tried, self.target.username, user)
         why = judge.unwise(look, tried, wrong, now, remembers=self.context.recall is not None, user=user)
         if why is None:
-            entry = await knock(server.bolt, self._login(user, SecretStr(model.DEFAULT_PASSWORDS[user])))
+            entry = await bolt_api.knock(server.bolt, self._login(user, SecretStr(model.DEFAULT_PASSWORDS[user])))
             if entry is not Entry.LOCKED:
                 wrong = wrong + 1 if entry is Entry.REFUSED else 0
                 self._tries[key] = tried = Tried(entry, now, wrong, look.started)

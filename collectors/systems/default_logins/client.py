@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from collectors.systems.default_logins.model.options import DefaultLogin
 from collectors.systems.default_logins.model.tries import Outcome
 from collectors.systems.nats.client import connection as nats
-from collectors.systems.neo4j import client as neo4j
+from collectors.systems.neo4j.client import bolt as neo4j
 from collectors.systems.neo4j.model import Entry
 from collectors.systems.redis import client as redis
 from collectors.systems.redis.model import NodeAddress

@@ -33,7 +33,9 @@ from collectors.systems.default_logins.client import knock as knock_by_default
 from collectors.systems.default_logins.model.options import DefaultLogin
 from collectors.systems.default_logins.model.tries import Outcome
 from collectors.systems.neo4j import judge
-from collectors.systems.neo4j.client import Login, connected, knock
+from collectors.systems.neo4j.client import bolt
+from collectors.systems.neo4j.client import server as asked
+from collectors.systems.neo4j.client.bolt import Login, connected, knock
 from collectors.systems.neo4j.model import Artefact, Doors, Entry, Knock, Look, Neo4jLimits, Tried, dated
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
@@ -327,7 +329,7 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
         tried.append(login.username)
         return await knock(address, login)
 
-    monkeypatch.setattr(section, "knock", counted)
+    monkeypatch.setattr(bolt, "knock", counted)
     return tried
 
 
@@ -392,7 +394,7 @@ async def test_what_nobody_can_remember_is_not_tried(
     async def of(_: Any) -> dict[str, str]:
         return strict
 
-    monkeypatch.setattr(Neo4jSection, "_settings_of", staticmethod(of))
+    monkeypatch.setattr(asked, "_settings", of)
     result = await see(AUTHENTICATION, server, context=make_context())
     assert (result.status, result.summary) == (
         Status.OK,
@@ -561,7 +563,7 @@ async def test_where_one_wrong_password_locks_none_is_given(server: Neo4j, monke
     async def strict(_: Any) -> dict[str, str]:
         return SETTINGS | {"dbms.security.auth_max_failed_attempts": "1"}
 
-    monkeypatch.setattr(Neo4jSection, "_settings_of", staticmethod(strict))
+    monkeypatch.setattr(asked, "_settings", strict)
     result = await see(AUTHENTICATION, server)
     assert result.status is Status.UNKNOWN
     assert "locks a user after 1 wrong password, so the default one was not tried." in result.summary

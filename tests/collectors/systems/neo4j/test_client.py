@@ -10,13 +10,13 @@ from contextlib import suppress
 import pytest
 
 from collectors.shared.lean_imports import without
-from collectors.systems.neo4j.client import _library, within
+from collectors.systems.neo4j.client.bolt import _library, within
 
 
 @pytest.mark.parametrize(
     ("load", "absent"),
     [
-        ("collectors.systems.neo4j.client import _library as load", ("numpy", "pandas", "pyarrow")),
+        ("collectors.systems.neo4j.client.bolt import _library as load", ("numpy", "pandas", "pyarrow")),
         ("collectors.systems.nats.client.connection import _client as load", ("aiohttp",)),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from collectors.systems.neo4j.client import Login, connected
+from collectors.systems.neo4j.client.bolt import Login, connected
 from exporter.options import Secret
 from tests.recordings import Record, record
 from tests.servers.neo4j import PASSWORD, Neo4j

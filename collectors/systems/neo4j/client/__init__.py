@@ -1,0 +1,1 @@
+"""Asks Neo4j servers by Bolt and by their HTTP APIs."""
