@@ -11,6 +11,7 @@ from email.utils import mktime_tz, parsedate_tz
 __all__ = ["Cookie", "parse_cookies", "session_cookies"]
 
 _SESSION = re.compile(r"sess|sid\b|auth|token|jwt|login", re.IGNORECASE)
+_SECONDS = re.compile(r"-?[0-9]{1,18}")
 _ANTI_FORGERY = re.compile(r"csrf|xsrf", re.IGNORECASE)
 
 
@@ -29,9 +30,12 @@ class Cookie:
     @property
     def broken_prefix(self) -> bool:
         """Whether browsers reject it, because its name promises what it does not keep."""
-        if self.name.lower().startswith("__host-"):
+        name = self.name.lower()
+        if name.startswith(("__http-", "__host-http-")) and not (self.secure and self.http_only):
+            return True
+        if name.startswith("__host-"):
             return not (self.secure and self.host_only and self.path == "/")
-        return self.name.lower().startswith("__secure-") and not self.secure
+        return name.startswith("__secure-") and not self.secure
 
 
 def parse_cookies(headers: Iterable[str]) -> tuple[Cookie, ...]:
@@ -61,8 +65,8 @@ def _cookie(header: str) -> Cookie | None:
 
 def _deletes(attributes: dict[str, str]) -> bool:
     """Whether a cookie has expired when it is set. Max-Age outweighs Expires."""
-    if "max-age" in attributes:
-        return attributes["max-age"].startswith("-") or attributes["max-age"] == "0"
+    if _SECONDS.fullmatch(age := attributes.get("max-age", "")):  # browsers ignore what is no number
+        return int(age) <= 0
     expires = parsedate_tz(attributes.get("expires", ""))
     return expires is not None and mktime_tz(expires) <= time.time()
 

@@ -125,6 +125,13 @@ def test_cookies_are_sessions_by_name_unless_declared() -> None:
     ]
     assert parse_cookies(deleted) == ()
     assert len(parse_cookies(["sid=x; expires=Fri, 31 Dec 2100 23:59:59 GMT", "sid=x; expires=never"])) == 2
+    assert parse_cookies(["sid=x; Max-Age=00", "sid=x; Max-Age=soon; Expires=Thu, 01 Jan 1970 00:00:00 GMT"]) == ()
+
+
+def test_prefixes_that_promise_what_a_cookie_does_not_keep() -> None:
+    names = ("__Http-sid=a; Secure", "__Http-sid=a; Secure; HttpOnly", "__Host-Http-sid=a; Secure; HttpOnly; Path=/")
+    assert [cookie.broken_prefix for cookie in parse_cookies(names)] == [True, False, False]
+    assert [cookie.broken_prefix for cookie in parse_cookies(["__Host-Http-sid=a; Secure; HttpOnly"])] == [True]
 
 
 def test_forgeries_are_of_the_kind_of_the_token() -> None:
