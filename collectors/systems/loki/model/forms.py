@@ -48,7 +48,7 @@ FORMS: Mapping[str, re.Pattern[str]] = {
     "a password of Redis": re.compile(
         r"(?i)\"AUTH\\*\"\s\\*\"(?:[^\"\\]{1,100}\\*\"\s\\*\")?(?P<value>[^\"\s\\]{4,})\\*\""
         r"|(?-i:\bAUTH\s(?=\S*\d)(?=\S*[a-z])(?P<second>[^\s\"':=]{6,})$)"
-        r"|(?:requirepass|masterauth|bindpw)\s\\*[\"']?(?-i:(?=[^\s\"']*[\dA-Z!$%^&*+]))(?P<third>[^\s\"'\\]{4,})"
+        r"|(?:requirepass|masterauth|bindpw)\\*\"?\s\\*[\"']?(?-i:(?=[^\s\"']*[\dA-Z!$%^&*+]))(?P<third>[^\s\"'\\]{4,})"
         r"|(?-i:\bHELLO \d AUTH \S{1,100} (?P<fourth>\S{4,})|\bACL SETUSER \S{1,100} (?:[^\n>]{0,200} )?>(?P<fifth>\S{4,}))"
     ),
     "a login by mail": re.compile(r"\bAUTH (?:PLAIN|LOGIN) (?=\S*[a-z])(?P<value>[A-Za-z0-9+/]{8,}={0,2})(?![^\s\"'])"),
@@ -71,11 +71,11 @@ FORMS: Mapping[str, re.Pattern[str]] = {
     ),
     "a Kerberos ticket": re.compile(r"\bdoI[A-Z][A-Za-z0-9+/]{40,}"),
     "a community of SNMP": re.compile(
-        r"(?i)\bsnmp[-\w]*[ .]community[ =:]{1,3}\"?(?P<value>(?=\S*[a-z])[^\s\",;]{6,})"
+        r"(?i)\bsnmp[-\w]*[ .]community[ =:]{1,3}\"?(?P<value>(?=\S*[a-z])(?=\S*\d)[^\s\",;]{6,})"
         r"|\bsnmp(?:get|walk|set|bulkwalk)\s[^|;\n]{0,100}-c\s(?P<second>\S{4,})"
     ),
     "an address with a password": re.compile(
         r"\b[a-z][a-z0-9+.-]{0,20}://[^\s/:@\"']{0,100}:(?P<value>[^\s/@\"']{3,200})@"
-        r"|\bhttps?://(?=[A-Za-z_]*\d)(?=\d*[A-Za-z])(?P<second>\w{24,})@(?!\S{1,200}/\d+\b)|\bjdbc:oracle:thin:\w{1,40}/(?P<third>[^\s/@]{3,80})@"
+        r"|\bhttps?://(?=[A-Za-z_]*\d)(?=\d*[A-Za-z])(?P<second>\w{24,})@(?!\S{1,200}/\d+\b)|\b[\w.-]{1,60}:(?P<fourth>[^\s:@/\"']{3,80})@(?:tcp|unix)\(|\bjdbc:oracle:thin:\w{1,40}/(?P<third>[^\s/@]{3,80})@"
     ),
 }

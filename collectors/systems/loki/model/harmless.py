@@ -14,7 +14,7 @@ _REDACTED = re.compile(
 _REPORTED = re.compile(
     r"(?i)(?:yes|no|ok|(?:un)?set|(?:un)?changed|updated|reset|(?:in)?valid|(?:in)?correct|wrong|provided|given|present|absent|(?:un|mis)?match(?:ed|es)?"
     r"|success(?:ful(?:ly)?)?|succeeded|passed|failed|failure|error|(?:dis|en)abled?|accepted|rejected|denied|verified|required|optional|default"
-    r"|cannot|must|should|does|unknown|supplied"
+    r"|chauthtok|cannot|must|should|does|unknown|supplied"
     r"|str(?:ing)?|text|bool(?:ean)?|bytes|object|(?:var)?char\S*|optional|secretstr)[).,;:!?]{0,3}"
 )
 #: How a sentence about a password begins, where another word follows.
@@ -34,7 +34,7 @@ _BEFORE = re.compile(r"(?i)\b(?:sha-?\d{1,3}|md5|hash)\s(?:of\s)?(?:the\s|given\
 _IDENTIFIER = re.compile(
     r"(?:[A-Z]?[a-z]{2,}|[A-Z]{2,})(?:[-_.:]?(?:[A-Z][a-z]+|[a-z]{2,}|[A-Z]{2,}))*\W?"
     r"|(?=.{0,60}[g-z])[a-z]{2,}(?:[-.][a-z0-9]{1,12}){1,8}|[\d.]+[a-zµ%]{0,3}"
-    r"|(?:com|org|net|io|android)(?:\.\w+){1,6}(?:/\d+)?:?"
+    r"|[a-z]\w*=[^=\s]\S*|(?:com|org|net|io|android)(?:\.\w+){1,6}(?:/\d+)?:?"
 )
 
 

@@ -85,7 +85,8 @@ _IBAN = re.compile(r"(?<![\w-])[A-Z]{2}\d\d(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1
 _SOCIAL = re.compile(r"(?i)\b(?:ssn|social.security)\D{0,20}(?!000|666|9)\d{3}([- ]?)(?!00)\d\d\1(?!0000)\d{4}\b")
 #: A code that a sentence has.
 _TOLD = re.compile(
-    r"(?i)\b(?:one.time (?:code|password)|otp|pin(?: code)?|verification code|security code)\b(?: is| was)?[:= ]{1,3}\d{4,8}\b"
+    r"(?i)\b(?:one.time (?:code|password)|otp|pin(?: code)?|verification code|security code"
+    r"|(?:2fa|mfa) code)\b(?: is| was)?[:= ]{1,3}\d{4,8}\b"
     r"|\b(?:recovery|backup) codes?(?: is| was)?[:= ]{1,3}[0-9a-z]{4,6}(?:-[0-9a-z]{4,6})+\b"
     r"|\byour (?:\w{1,20} )?code(?: is|:) \d{4,8}\b|\b(?:cvv|cvc)2?\b[\"']?\s?[:=]\s?[\"']?\d{3,4}\b"
 )
@@ -112,7 +113,7 @@ _COMMAND = re.compile(
     r"(?i) -\w|--\w|\||identified|password '|sqlplus|rabbitmqctl|\bmc |authtoken|unseal|configure set|net use|rclone"
     r"|\{(?:plain|cleartext)\}"
 )
-_WORD = re.compile(r"[a-z]+[.,;:!?]?|--?\w.*")
+_WORD = re.compile(r"[a-z]+[.,;:!?]?|--?\w.*|\d{1,5}")
 
 
 def _commanded(line: str) -> set[str]:

@@ -390,6 +390,9 @@ def test_what_is_redacted_or_none_is_not(line: str) -> None:
             f"FCM server key AAAA1234567:APA91b{'HPRgkF3JUi' * 12}",
             "a token of a known service",
         ),
+        ("app:S3cr3tw0rd@tcp(db:3306)/shop", "an address with a password"),
+        ('"CONFIG" "SET" "requirepass" "S3cr3tw0rd"', "a password of Redis"),
+        ("2FA code 482913", "a code for one person"),
     ],
 )
 def test_secrets_in_other_forms_are_found(line: str, kind: str) -> None:
@@ -473,6 +476,13 @@ def test_secrets_in_other_forms_are_found(line: str, kind: str) -> None:
         "WARNING! Using --password via the CLI is insecure. Use --password-stdin.",
         "Enter password: ERROR 1045 (28000): Access denied",
         "secret_key_rotation=enabled",
+        "chpasswd[7]: pam_unix(chpasswd:chauthtok): password changed for root",
+        "ExternalSecret: key=prod/db property=password version=AWSCURRENT",
+        "nats pub orders.created x -p 4222",
+        "snmp community updated",
+        "Authorization: AWS4-HMAC-SHA256 rejected",
+        'WWW-Authenticate: Digest realm="r", nonce="9f8a7b6c5d4e3f2a1b0c", qop="auth"',
+        "GET /x?code=DE&state=BY 200",
     ],
 )
 def test_what_programs_report_of_secrets_is_none(line: str) -> None:
