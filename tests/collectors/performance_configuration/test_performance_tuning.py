@@ -178,10 +178,10 @@ async def test_a_transaction_that_failed_and_was_never_rolled_back_is_open(order
             connection.execute("SELECT 1 / 0")
         options = {"max_transaction_age": "1s"}
 
-        async def look() -> Result:
+        async def now() -> Result:
             return await see("query_optimization_applied", databases=database(orders.dsn(), **options))
 
-        result = await until(look, Status.FAILED, "has been idle in transaction (aborted) for ")
+        result = await until(now, Status.FAILED, "has been idle in transaction (aborted) for ")
     assert "of role postgres in database orders" in result.summary
 
 
