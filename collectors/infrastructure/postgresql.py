@@ -66,7 +66,9 @@ from collectors.systems.postgresql.judge.replication import (
     judge_slots,
     judge_standby,
     judge_synchronous,
+    relay_slot_problems,
     silent,
+    unsynced_problems,
 )
 from collectors.systems.postgresql.judge.restarts import ARCHIVING, CONNECTIONS, LOADED, pending_problems
 from collectors.systems.postgresql.model.instance import (
@@ -74,6 +76,7 @@ from collectors.systems.postgresql.model.instance import (
     NotServing,
     Receiver,
     Sender,
+    Slot,
     Standby,
     Wal,
     Written,
@@ -316,7 +319,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         On the primary: at least `expected_replicas` standbys stream (pg_basebackup, pg_receivewal and logical subscribers do not
         count), none is more than `max_lag_bytes` of WAL or `max_lag` behind, those that commits wait for
         (synchronous_standby_names) are there, no role or database skips that wait, and every slot is active and keeps its WAL,
-        and no logical subscriber waits for a standby that is gone (synchronized_standby_slots). Each standby named in the
+        and no logical subscriber waits for a standby that is gone (synchronized_standby_slots). Slots of standbys do not keep WAL
+        without end, and one of them has each logical slot that is to survive a failover. Each standby named in the
         connection string streams, replays, and is held against the primary itself: its position, timeline and system identifier.
         A standby that replays late by design (recovery_min_apply_delay, or `delayed_standbys`) may be that much later. The age of
         the last replayed transaction is not used: it grows while nothing is written, and compares clocks of two hosts. Where no
@@ -370,16 +374,26 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         with suppress(ProbeError):  # those that follow another member have an inactive slot here
             members = (await self.patroni_cluster()).members if self.target.patroni else []
             elsewhere |= {member.slot for member in members if member.state in ("streaming", "running")}
+        slots = await primary.slots()
         verdicts = (
             judge_senders(senders, wal, await self.written(), delays, self.target),
             judge_synchronous(senders, wal, len(await self._stuck_commits(primary))),
-            judge_slots(await primary.slots(), elsewhere | set(self.target.spare_slots), self.target),
+            judge_slots(slots, elsewhere | set(self.target.spare_slots), self.target),
+            *await self._standbys_slots(slots, standbys),
         )
         commits = commit_problems(wal, await primary.settings((COMMIT,)), self.target.app_roles)
         where, used = primary.instance.where, await primary.sender_slots()
         return worst(
             *verdicts, *commits, *capacity_problems(where, used), *awaited_problems(await primary.awaited_slots())
         )
+
+    async def _standbys_slots(self, slots: Sequence[Slot], standbys: Sequence[Session]) -> list[Result]:
+        """What is wrong with slots of the standbys, and with what they have of the primary's."""
+        found = [await standby.slots() for standby in standbys]
+        problems = list(unsynced_problems(slots, found))
+        for standby, its in zip(standbys, found, strict=True):
+            problems += relay_slot_problems(standby.instance.where, its, self.target)
+        return problems
 
     async def _receivers(self, standbys: Sequence[Session]) -> list[Receiver | None]:
         """How each standby receives; None where it does not say, which its own verdict reports."""

@@ -1,4 +1,4 @@
-"""Patroni from the package index: members that keep their own consensus (Raft), over PostgreSQL 15."""
+"""Patroni from the package index: members that keep their own consensus (Raft), or have etcd keep it, over PostgreSQL 15."""
 
 import json
 import shutil
@@ -13,12 +13,13 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.servers.kubernetes import VERSION, component
 from tests.servers.packages import python_packages, skip_or_fail
 from tests.servers.postgresql import Postgres, Programs, create_monitor, postgresql_15, run_unprivileged
 from tests.servers.process import LOOPBACK, Server, call, free_port, scratch, unprivileged, wait_until
 from tests.servers.sharing import shared
 
-_PACKAGES = ("patroni[raft]>=4.1", "psycopg[binary]>=3.2")
+_PACKAGES = {store: (f"patroni[{store}]>=4.1", "psycopg[binary]>=3.2") for store in ("raft", "etcd3")}
 _MINORS = (f".{sys.version_info.minor}", "", ".11", ".12", ".13", ".14")
 
 
@@ -30,37 +31,51 @@ class Member(Server):
         programs: Programs,
         directory: Path,
         name: str,
-        raft: int,
-        partners: Sequence[int],
+        store: Mapping[str, object],
         tags: Mapping[str, object] | None = None,
+        *,
+        scope: str = "orders",
+        **dcs: object,
     ) -> None:
         self.instance = Postgres(programs, directory, name)
         self.port = free_port()
         self.url = f"http://{LOOPBACK}:{self.port}"
-        configuration = directory / f"{name}.yaml"
-        configuration.write_text(json.dumps(self._configuration(name, raft, partners) | {"tags": dict(tags or {})}))
+        self.configuration = directory / f"{name}.yaml"
+        self._values = {**self._configuration(name, scope, dcs), **store, "tags": dict(tags or {})}
+        self.configuration.write_text(json.dumps(self._values))
+        (kind,) = store
+        packages = python_packages(*_PACKAGES[kind], python=_interpreter())
         super().__init__(
             f"patroni-{name}",
-            [_interpreter(), "-m", "patroni", configuration],
+            [_interpreter(), "-m", "patroni", self.configuration],
             directory=directory,
-            env={**programs.env, "PYTHONPATH": str(python_packages(*_PACKAGES, python=_interpreter()))},
+            env={**programs.env, "PYTHONPATH": str(packages)},
             ready=lambda: True,  # neither is, without the other: two make the quorum
             user=unprivileged(),
         )
 
-    def _configuration(self, name: str, raft: int, partners: Sequence[int]) -> dict[str, Any]:
+    def reload(self, **values: object) -> None:
+        """Let it read its configuration again, in which these values are others than when it was made."""
+        self.configuration.write_text(json.dumps({**self._values, **values}))
+        urlopen(Request(f"{self.url}/reload", b"", method="POST"), timeout=10).close()
+
+    def status(self) -> dict[str, Any]:
+        """What it reports of itself, whatever its PostgreSQL does."""
+        try:
+            with urlopen(f"{self.url}/patroni", timeout=10) as reply:
+                return dict(json.load(reply))
+        except HTTPError as error:
+            with error:
+                return dict(json.load(error))
+
+    def _configuration(self, name: str, scope: str, dcs: Mapping[str, object]) -> dict[str, Any]:
         instance = self.instance
         return {
-            "scope": "orders",
+            "scope": scope,
             "name": name,
             "restapi": {"listen": f"{LOOPBACK}:{self.port}", "connect_address": f"{LOOPBACK}:{self.port}"},
-            "raft": {
-                "data_dir": f"{instance.directory}/raft-{name}",
-                "self_addr": f"{LOOPBACK}:{raft}",
-                "partner_addrs": [f"{LOOPBACK}:{partner}" for partner in partners],
-            },
             "bootstrap": {
-                "dcs": {"ttl": 30, "loop_wait": 1, "retry_timeout": 10},
+                "dcs": {"ttl": 30, "loop_wait": 1, "retry_timeout": 10, **dcs},
                 "initdb": ["no-sync", {"auth": "trust"}, {"locale": "C.UTF-8"}],
             },
             "postgresql": {
@@ -69,6 +84,7 @@ class Member(Server):
                 "data_dir": str(instance.data),
                 "bin_dir": str(instance.programs.folder),
                 "pgpass": f"{instance.directory}/pgpass-{name}",
+                "basebackup": [{"checkpoint": "fast"}],
                 "authentication": {"superuser": {"username": "postgres"}, "replication": {"username": "postgres"}},
                 "parameters": {"unix_socket_directories": str(instance.directory), "shared_buffers": "16MB"},
                 "pg_hba": [
@@ -125,12 +141,7 @@ class Patroni:
 
     def status(self) -> dict[str, Any]:
         """What the asked member reports of itself, whatever its PostgreSQL does."""
-        try:
-            with urlopen(f"{self.url}/patroni", timeout=10) as reply:
-                return dict(json.load(reply))
-        except HTTPError as error:
-            with error:
-                return dict(json.load(error))
+        return self.asked.status()
 
     def cluster(self) -> dict[str, Any]:
         """What /cluster answers."""
@@ -150,16 +161,16 @@ class Patroni:
 
     def pause(self, on: bool) -> None:
         """Stop, or resume, automatic failover."""
-        self._configure(pause=on or None)
+        self.configure(pause=on or None)
         wait_until(lambda: bool(self.cluster().get("pause")) is on, "Patroni to be paused or resumed")
 
     def synchronous(self, on: bool) -> None:
         """Let synchronous standbys alone take over, or any."""
-        self._configure(synchronous_mode=on or None)
+        self.configure(synchronous_mode=on or None)
         role = "sync_standby" if on else "replica"
         wait_until(lambda: role in {member["role"] for member in self.cluster()["members"]}, f"a {role}")
 
-    def _configure(self, **values: object) -> None:
+    def configure(self, **values: object) -> None:
         body = json.dumps(values).encode()
         urlopen(Request(f"{self.url}/config", body, method="PATCH"), timeout=10).close()
 
@@ -195,12 +206,36 @@ def members(stack: ExitStack, count: int, *, tags: Mapping[str, Mapping[str, obj
             programs,
             directory,
             name,
-            port,
-            [other for other in ports.values() if other != port],
+            _raft(directory / f"raft-{name}", port, [other for other in ports.values() if other != port]),
             (tags or {}).get(name),
         )
         for name, port in ports.items()
     ]
+
+
+def _raft(directory: Path, port: int, partners: Sequence[int]) -> dict[str, object]:
+    addresses = [f"{LOOPBACK}:{partner}" for partner in partners]
+    return {"raft": {"data_dir": str(directory), "self_addr": f"{LOOPBACK}:{port}", "partner_addrs": addresses}}
+
+
+class Etcd(Server):
+    """A consensus store outside of the members; `store` is how Patroni finds it."""
+
+    def __init__(self, directory: Path) -> None:
+        client, peer = (f"http://{LOOPBACK}:{free_port()}" for _ in range(2))
+        self.store = {"etcd3": {"url": client}}
+        addresses = {"listen-client": client, "advertise-client": client, "listen-peer": peer}
+        super().__init__(
+            "etcd",
+            [
+                *(component("control_plane", VERSION), "etcd", "--name=test", f"--data-dir={directory / 'etcd'}"),
+                *("--unsafe-no-fsync", "--log-level=warn", f"--initial-cluster=test={peer}"),
+                *(f"--{name}-urls={url}" for name, url in {**addresses, "initial-advertise-peer": peer}.items()),
+            ],
+            directory=directory,
+            ready=lambda: call(f"{client}/health")["health"] == "true",
+            user=unprivileged(),
+        )
 
 
 @pytest.fixture(scope="session")

@@ -660,12 +660,12 @@ async def test_a_leader_that_keeps_its_lock_for_a_day(patroni: Patroni, tmp_path
         ("ttl", 86_400, 20, "failed", "A leader that is gone keeps Patroni's lock for 1 day"),
         ("primary_start_timeout", 7200, None, "warning", "may try to start it for 2 hours"),
     ):
-        patroni._configure(**{name: value})
+        patroni.configure(**{name: value})
         try:
             await eventually(partial(configured, name, value), "the value to be known", 60)
             result = await failover(patroni, tmp_path)
         finally:
-            patroni._configure(**{name: usual})
+            patroni.configure(**{name: usual})
         await eventually(partial(configured, name, usual), "the usual value", 60)
         told(result, status, words)
 

@@ -32,7 +32,8 @@ async def read_cluster(settings: HttpSettings) -> PatroniCluster:
         if isinstance(member := replies[1], Reply):
             status = msgspec.json.decode(member.body, type=MemberStatus)
             silence = _silence(member, status)
-            if silence is not None and silence > Configuration().patience and not isinstance(replies[0], Reply):
+            cut_off = status.failsafe_mode_is_active or (silence or 0.0) > Configuration().patience
+            if cut_off and not isinstance(replies[0], Reply):
                 return PatroniCluster([], False, status.database_system_identifier, silence=silence, asked=status)
         for reply in replies:
             if isinstance(reply, BaseException):
@@ -50,7 +51,7 @@ async def read_cluster(settings: HttpSettings) -> PatroniCluster:
         maximum_lag=dynamic.maximum_lag,
         silence=silence,
         patience=dynamic.patience,
-        ttl=30.0 if dynamic.ttl is None else dynamic.ttl,
+        ttl=dynamic.lock,
         start_timeout=dynamic.start_timeout,
         asked=status,
         reports=reports,

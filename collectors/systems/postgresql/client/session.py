@@ -140,18 +140,25 @@ class Session:
                       (r.flush_lsn - '0/0')::int8 AS flushed, (r.replay_lsn - '0/0')::int8 AS replayed,
                       extract(epoch FROM r.flush_lag)::float8 AS flush_lag,
                       extract(epoch FROM r.replay_lag)::float8 AS replay_lag, s.slot_name::text AS slot,
-                      r.pid AS process, extract(epoch FROM r.reply_time)::float8 AS replied
+                      r.pid AS process, extract(epoch FROM r.reply_time)::float8 AS replied,
+                      coalesce(s.slot_type = 'logical', false) AS logical
                FROM pg_stat_replication r LEFT JOIN pg_replication_slots s ON s.active_pid = r.pid ORDER BY 1, r.pid""",
         )
 
     async def slots(self) -> list[Slot]:
-        """Its replication slots, of a primary."""
+        """Its replication slots; a standby may have slots of its own. Releases before 17 know no failover slots."""
         return await self._connection.ask(
             Slot,
             """SELECT slot_name::text, active, wal_status,
-                      pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::float8 AS retained_bytes,
-                      pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::float8 AS unconfirmed_bytes
-               FROM pg_replication_slots WHERE NOT temporary ORDER BY slot_name""",
+                      pg_wal_lsn_diff(wal.position, restart_lsn)::float8 AS retained_bytes,
+                      pg_wal_lsn_diff(wal.position, confirmed_flush_lsn)::float8 AS unconfirmed_bytes,
+                      coalesce((to_jsonb(s) ->> 'failover')::bool, false) AS failover,
+                      coalesce((to_jsonb(s) ->> 'synced')::bool, false) AS synced,
+                      to_jsonb(s) ->> 'invalidation_reason' AS invalidation
+               FROM pg_replication_slots s,
+                    (SELECT CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+                                 ELSE pg_current_wal_lsn() END AS position) AS wal
+               WHERE NOT temporary ORDER BY slot_name""",
         )
 
     async def sender_slots(self) -> SenderSlots:

@@ -9,7 +9,7 @@ from typing import Any
 from collectors.shared.verdicts import verdict
 from collectors.systems.postgresql.model.patroni import LEADERS, Member, MemberStatus, PatroniCluster, Report
 from exporter.options import format_duration
-from exporter.verdict import Reason, Result, failed, ok, warning
+from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_length, listed
 
 __all__ = ["judge_patroni"]
@@ -92,6 +92,8 @@ def _problems(
             "Patroni is in failsafe mode: its consensus store is not reached, so nobody can take over.",
             reason=Reason.DOWN,
         )
+        if not cluster.members:
+            return
     elif asked.cluster_unlocked and not cluster.pause:
         yield failed("Nobody holds Patroni's leader lock.", reason=Reason.DOWN)
     for shown in leaders:
@@ -102,6 +104,12 @@ def _problems(
             )
     if cluster.pause:
         yield failed("Patroni is paused: nobody takes over when the leader is lost.", reason=Reason.MISCONFIGURED)
+    if not leaders and (standing := [member for member in cluster.members if member.leads_standbys]):
+        yield unknown(
+            f"Patroni runs a standby cluster here, with standby leader {standing[0].name}: whether the cluster that it follows "
+            "would fail over was not checked (option patroni names a member of that one)."
+        )
+        return
     if len(leaders) != 1:
         yield failed(f"Patroni shows {counted(len(leaders), 'running leader')} (wanted 1).", reason=Reason.DOWN)
     if not candidates:

@@ -30,7 +30,9 @@ __all__ = [
     "judge_slots",
     "judge_standby",
     "judge_synchronous",
+    "relay_slot_problems",
     "silent",
+    "unsynced_problems",
 ]
 
 #: How many times as far as a standby a logical subscriber may be behind, which confirms now and then what it stored.
@@ -271,17 +273,28 @@ def _synchronous_seen(wal: Wal) -> str:
 
 def _synchronous_problems(senders: Sequence[Sender], wal: Wal, waiting: int) -> Iterator[Result]:
     wanted = wal.synchronous_standbys
-    present = sum(sender.state == "streaming" and sender.sync_state in ("sync", "quorum") for sender in senders)
+    found = [sender for sender in senders if sender.state == "streaming" and sender.sync_state in ("sync", "quorum")]
+    mute = [sender for sender in found if sender.replayed is None] if wal.waits_for_replay else []
+    present = len(found) - len(mute)
     setting = f"synchronous_standby_names is {wal.synchronous_standby_names!r}"
     waits = wal.synchronous_commit not in NOT_WAITING
     if present < wanted:
         missing = f"{setting}, but {counted(present, 'such standby streams', 'such standbys stream')} (wanted {wanted})"
+        if mute:
+            missing = (
+                f"{setting}, but {mute[0].name} replays nothing, and synchronous_commit is {wal.synchronous_commit}"
+            )
         if waits:
             yield failed(f"{missing}: every commit waits.", reason=Reason.DOWN)
         else:
             yield warning(f"{missing}; commits do not wait, as synchronous_commit is {wal.synchronous_commit}.")
     elif wanted and not waits:
         yield warning(f"{setting}, but commits do not wait, as synchronous_commit is {wal.synchronous_commit}.")
+    elif wanted and all(sender.logical for sender in found):
+        yield warning(
+            f"{setting}, but commits wait for logical subscribers alone, such as {found[0].name}: no standby that could take over "
+            "is sure to have them."
+        )
     if waiting:
         yield failed(
             f"{counted(waiting, 'commit has', 'commits have')} waited for synchronous standbys for more than {PATIENCE} seconds.",
@@ -336,7 +349,7 @@ def judge_slots(slots: Sequence[Slot], elsewhere: Collection[str], limits: Clust
 def _slot_problems(slots: Sequence[Slot], elsewhere: Collection[str], limits: ClusterLimits) -> Iterator[Result]:
     for slot in slots:
         if slot.wal_status == "lost":
-            yield failed(f"Replication slot {slot.slot_name} has lost WAL: wal_status is lost.", reason=Reason.DOWN)
+            yield _lost_problem(f"Replication slot {slot.slot_name}", slot)
         elif slot.wal_status == "unreserved":
             yield failed(
                 f"Replication slot {slot.slot_name} is about to lose WAL: wal_status is unreserved.", reason=Reason.DOWN
@@ -356,4 +369,41 @@ def _slot_problems(slots: Sequence[Slot], elsewhere: Collection[str], limits: Cl
             yield warning(
                 f"The subscriber of replication slot {slot.slot_name} is connected and has not confirmed "
                 f"{format_size(slot.unconfirmed_bytes or 0)} of WAL, which is kept (limit {format_size(limit)})."
+            )
+
+
+def _lost_problem(which: str, slot: Slot) -> Result:
+    why = f" ({slot.invalidation})" if slot.invalidation else ""
+    return failed(f"{which} has lost WAL: wal_status is lost{why}.", reason=Reason.DOWN)
+
+
+def relay_slot_problems(where: str, slots: Iterable[Slot], limits: ClusterLimits) -> Iterator[Result]:
+    """Whether the slots of a standby keep the WAL that they are for, and do not fill its disk.
+
+    Many are inactive by design, such as copies of the primary's, and those that Patroni has for the other members; all of these are
+    moved forward now and then.
+    """
+    limit = _BEHIND * limits.max_lag_bytes
+    for slot in sorted(slots, key=lambda slot: -(slot.retained_bytes or 0)):
+        which = f"Replication slot {slot.slot_name} of standby {where}"
+        kept = slot.retained_bytes or 0
+        if slot.wal_status == "lost":
+            if not slot.synced:  # a copy is made again
+                yield _lost_problem(which, slot)
+        elif not slot.active and kept > limits.max_lag_bytes:
+            seen = f"{which} is not active and keeps {format_size(kept)} of WAL"
+            if kept > limit:
+                yield failed(f"{seen} (limit {format_size(limit)}).", reason=Reason.LIMIT)
+            else:
+                yield warning(f"{seen}.")
+
+
+def unsynced_problems(slots: Iterable[Slot], standbys: Sequence[Collection[Slot]]) -> Iterator[Result]:
+    """Whether one of the standbys, of which these are the slots, has each slot that is to be there after a failover."""
+    ready = {slot.slot_name for found in standbys for slot in found if slot.synced and slot.wal_status != "lost"}
+    for slot in slots:
+        if standbys and slot.failover and slot.wal_status != "lost" and slot.slot_name not in ready:
+            yield warning(
+                f"Logical slot {slot.slot_name} is to survive a failover, but no listed standby has a copy of it "
+                "(sync_replication_slots): its subscriber would lose what it has not got by then."
             )

@@ -117,6 +117,11 @@ class Wal:
         match = re.match(r"\s*(?:(?:FIRST|ANY)\s+)?(\d+)\s*\(", self.synchronous_standby_names, re.IGNORECASE)
         return int(match[1]) if match else 1
 
+    @property
+    def waits_for_replay(self) -> bool:
+        """Whether every commit waits until synchronous standbys have replayed it."""
+        return self.synchronous_commit == "remote_apply"
+
 
 @dataclass(frozen=True, slots=True)
 class Sender:
@@ -125,7 +130,7 @@ class Sender:
     `follows` is true for physical standbys alone: not for pg_basebackup, pg_receivewal (which replay nothing) and logical
     subscribers. Lags are seconds by the sender's own clock, None where nothing was measured lately. `process` is what sends,
     `replied` when its last reply was sent, by the standby's own clock: it shows whether another one came since. `silence` is for
-    how many seconds no other one came, by the exporter's clock.
+    how many seconds no other one came, by the exporter's clock. `logical` is true for subscribers that use a slot.
     """
 
     name: str
@@ -141,6 +146,7 @@ class Sender:
     process: int = 0
     replied: float | None = None
     silence: float = 0.0
+    logical: bool = False
 
 
 def heard(senders: Iterable[Sender], memory: dict[int, tuple[float | None, float]], now: float) -> list[Sender]:
@@ -165,13 +171,20 @@ class SenderSlots:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One replication slot. `retained_bytes` is None while it keeps no WAL at all, `unconfirmed_bytes` for a physical one."""
+    """One replication slot. `retained_bytes` is None while it keeps no WAL at all, `unconfirmed_bytes` for a physical one.
+
+    A logical slot with `failover` is to be there after a failover, too; on a standby a `synced` one is its copy. `invalidation` is
+    why the slot is lost, from PostgreSQL 17 on.
+    """
 
     slot_name: str
     active: bool
     wal_status: str | None
     retained_bytes: float | None
     unconfirmed_bytes: float | None = None
+    failover: bool = False
+    synced: bool = False
+    invalidation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

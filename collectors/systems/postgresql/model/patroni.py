@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -31,6 +32,11 @@ class Member(msgspec.Struct, frozen=True):
     def leads(self) -> bool:
         """Whether it is a running leader."""
         return self.role in LEADERS and self.state == "running"
+
+    @property
+    def leads_standbys(self) -> bool:
+        """Whether it leads a standby cluster: it follows the primary of another cluster."""
+        return self.role == "standby_leader" and self.state in RUNNING
 
     @property
     def slot(self) -> str:
@@ -143,12 +149,12 @@ class Configuration(msgspec.Struct, frozen=True):
     """The part of the cluster's dynamic configuration by which Patroni fails over."""
 
     synchronous_mode: bool | str | None = None
-    maximum_lag_on_failover: int | str | None = None
-    loop_wait: float | None = None
-    retry_timeout: float | None = None
-    ttl: float | None = None
-    primary_start_timeout: float | None = None
-    master_start_timeout: float | None = None
+    maximum_lag_on_failover: float | str | None = None
+    loop_wait: float | str | None = None
+    retry_timeout: float | str | None = None
+    ttl: float | str | None = None
+    primary_start_timeout: float | str | None = None
+    master_start_timeout: float | str | None = None
 
     @property
     def synchronous(self) -> bool:
@@ -158,16 +164,29 @@ class Configuration(msgspec.Struct, frozen=True):
     @property
     def maximum_lag(self) -> int:
         """The distance in bytes from which on no standby may take over."""
-        given = str(self.maximum_lag_on_failover)
-        return int(given) if given.isdigit() else 1_048_576
+        return int(_number(self.maximum_lag_on_failover, 1_048_576))
+
+    @property
+    def lock(self) -> float:
+        """After how many seconds a leader that is gone loses its lock."""
+        return _number(self.ttl, 30)
 
     @property
     def start_timeout(self) -> float:
         """For how many seconds a leader may try to start its PostgreSQL; the older name counts where it has no new one."""
         given = (self.primary_start_timeout, self.master_start_timeout)
-        return next((seconds for seconds in given if seconds is not None), 300.0)
+        return _number(next((seconds for seconds in given if seconds is not None), None), 300)
 
     @property
     def patience(self) -> float:
         """For how many seconds a member may not have reached the consensus store while all is well."""
-        return max(10.0, (10.0 if self.loop_wait is None else self.loop_wait) + (self.retry_timeout or 10.0))
+        return max(10.0, _number(self.loop_wait, 10) + _number(self.retry_timeout, 10))
+
+
+def _number(given: float | str | None, usual: float) -> float:
+    """The number that Patroni takes a value for: what is none (also one with a unit) counts as not given."""
+    try:
+        number = usual if given is None else float(given)
+    except ValueError:
+        return usual
+    return number if math.isfinite(number) else usual

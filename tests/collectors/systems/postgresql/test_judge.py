@@ -26,6 +26,8 @@ from collectors.systems.postgresql.judge.replication import (
     judge_slots,
     judge_standby,
     judge_synchronous,
+    relay_slot_problems,
+    unsynced_problems,
 )
 from collectors.systems.postgresql.model.instance import (
     Archiver,
@@ -45,7 +47,7 @@ from collectors.systems.postgresql.model.instance import (
     heard,
 )
 from collectors.systems.postgresql.model.options import ClusterLimits, Pool
-from collectors.systems.postgresql.model.patroni import Member, MemberStatus, PatroniCluster, Report
+from collectors.systems.postgresql.model.patroni import Configuration, Member, MemberStatus, PatroniCluster, Report
 from collectors.systems.postgresql.model.pgbackrest import Segments, Stanza, Stored
 from collectors.systems.postgresql.model.pgbouncer import Demand, Endpoint, Pooler
 from collectors.systems.postgresql.model.segments import Fork, Lineage, segment_flaw
@@ -155,6 +157,7 @@ def test_a_delay_by_design_is_subtracted(sender: Sender, status: str) -> None:
         ([slot(active=False)], "failed", "slot db-1 is not active and keeps 5 GB of WAL."),
         ([slot(wal_status="lost")], "failed", "slot db-1 has lost WAL: wal_status is lost."),
         ([slot(wal_status="lost", active=False, retained_bytes=None)], "failed", "has lost WAL: wal_status is lost."),
+        ([slot(wal_status="lost", invalidation="wal_removed")], "failed", "wal_status is lost (wal_removed)."),
         ([slot(wal_status="unreserved")], "failed", "wal_status is unreserved."),
         ([slot(active=False, retained_bytes=None, wal_status=None)], "warning", "was never used; it keeps no WAL."),
         ([slot(active=False, slot_name="spare", retained_bytes=5e6)], "ok", "1 replication slot is in order."),
@@ -164,6 +167,47 @@ def test_a_delay_by_design_is_subtracted(sender: Sender, status: str) -> None:
 def test_slots(slots: list[Slot], status: str, told: str) -> None:
     result = judge_slots(slots, {"spare"}, LIMITS)
     assert (result.status, told in result.summary) == (status, True), result
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "told"),
+    [
+        ({}, None, ""),
+        ({"active": False, "retained_bytes": None}, None, ""),
+        ({"active": False, "retained_bytes": 5e6}, None, ""),
+        (
+            {"active": False, "retained_bytes": 99e6},
+            "warning",
+            "slot db-1 of standby db-1:5432 is not active and keeps",
+        ),
+        ({"active": False}, "failed", "is not active and keeps 5 GB of WAL (limit 1.07 GB)."),
+        ({"active": False, "wal_status": "lost", "synced": True}, None, ""),
+        (
+            {"active": False, "wal_status": "lost", "invalidation": "rows_removed"},
+            "failed",
+            "has lost WAL: wal_status is lost (rows_removed).",
+        ),
+    ],
+)
+def test_slots_of_a_standby(changes: dict[str, Any], status: str | None, told: str) -> None:
+    found = list(relay_slot_problems("db-1:5432", [slot(**changes)], LIMITS))
+    assert [result.status for result in found] == ([] if status is None else [status])
+    assert all(told in result.summary for result in found), found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "copies", "problems"),
+    [
+        ({"failover": True}, [[slot(synced=True)], []], 0),
+        ({"failover": True}, [[], []], 1),
+        ({"failover": True}, [[slot(synced=True, wal_status="lost")]], 1),
+        ({"failover": True}, [[slot()]], 1),
+        ({"failover": True}, [], 0),
+        ({"failover": False}, [[]], 0),
+    ],
+)
+def test_slots_that_are_to_survive_a_failover(wanted: dict[str, Any], copies: list[list[Slot]], problems: int) -> None:
+    assert len(list(unsynced_problems([slot(**wanted)], copies))) == problems
 
 
 @pytest.mark.parametrize(
@@ -889,6 +933,32 @@ def test_what_standbys_report_of_themselves(reports: dict[str, Report], status: 
     cluster = PatroniCluster(members, system_identifier=CLUSTER, reports=reports)
     result = judge_patroni(cluster, CLUSTER, 2**20)
     assert (result.status, told in result.summary) == (status, True), result
+
+
+@pytest.mark.parametrize(
+    ("given", "start", "lag", "lock"),
+    [
+        ({}, 300, 1_048_576, 30),
+        ({"primary_start_timeout": "60", "maximum_lag_on_failover": "2097152", "ttl": "40"}, 60, 2_097_152, 40),
+        ({"master_start_timeout": 0, "maximum_lag_on_failover": "1MB", "ttl": "inf"}, 0, 1_048_576, 30),
+        ({"primary_start_timeout": "1h"}, 300, 1_048_576, 30),
+    ],
+)
+def test_numbers_of_patronis_configuration(given: dict[str, Any], start: float, lag: int, lock: float) -> None:
+    configuration = msgspec.convert(given, Configuration)
+    assert (configuration.start_timeout, configuration.maximum_lag, configuration.lock) == (start, lag, lock)
+
+
+def test_a_standby_cluster_of_patroni() -> None:
+    for state, status in (("streaming", "unknown"), ("stopped", "failed")):
+        cluster = PatroniCluster([Member("dr", "standby_leader", state)], system_identifier=CLUSTER)
+        assert judge_patroni(cluster, CLUSTER, 0).status == status
+
+
+def test_patroni_in_failsafe_mode() -> None:
+    asked = MemberStatus(failsafe_mode_is_active=True, cluster_unlocked=True)
+    result = judge_patroni(PatroniCluster([], system_identifier=CLUSTER, silence=5.0, asked=asked), CLUSTER, 0)
+    assert result.summary == "Patroni is in failsafe mode: its consensus store is not reached, so nobody can take over."
 
 
 def test_patroni_of_no_cluster() -> None:
