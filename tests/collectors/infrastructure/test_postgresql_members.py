@@ -44,18 +44,18 @@ async def test_who_may_lead_and_where_its_store_is_gone(tmp_path: Path) -> None:
         create_monitor(one.instance)
         evidence = attested(tmp_path, "postgresql.failover_tested")
 
-        async def look(asked: Member = one) -> Result:
+        async def judged(asked: Member = one) -> Result:
             return await see(one.instance.dsn(), "failover_tested", patroni={"url": asked.url}, evidence=evidence)
 
-        told(await until(look, Status.OK), "ok", "1 standby that could take over")
+        told(await until(judged, Status.OK), "ok", "1 standby that could take over")
 
         two.reload(tags={"failover_priority": 0})
         await eventually(lambda: tags(patroni, "two") == {"failover_priority": 0}, "the tag to be known", 60)
-        told(await look(), "failed", "two is kept from it by its tags (nofailover, or failover_priority 0)")
+        told(await judged(), "failed", "two is kept from it by its tags (nofailover, or failover_priority 0)")
 
         two.reload(watchdog={"mode": "required", "device": "/dev/no-such-watchdog"})
         await eventually(lambda: not tags(patroni, "two") and two.status().get("watchdog_failed"), "the watchdog", 60)
-        told(await until(look, Status.FAILED), "failed", "two requires a watchdog and has none that works")
+        told(await until(judged, Status.FAILED), "failed", "two requires a watchdog and has none that works")
         two.reload()
         await eventually(lambda: not two.status().get("watchdog_failed"), "the usual configuration", 60)
 
@@ -63,7 +63,7 @@ async def test_who_may_lead_and_where_its_store_is_gone(tmp_path: Path) -> None:
             synchronous_mode="quorum", primary_start_timeout="1h"
         )  # Patroni takes no unit here: it is 5 minutes
         await eventually(lambda: roles(patroni).get("two") == "quorum_standby", "the quorum's standby", 60)
-        told(await until(look, Status.OK), "ok", "1 standby that could take over")
+        told(await until(judged, Status.OK), "ok", "1 standby that could take over")
 
         standby = {"host": LOOPBACK, "port": one.instance.port}
         other = stack.enter_context(
@@ -72,7 +72,7 @@ async def test_who_may_lead_and_where_its_store_is_gone(tmp_path: Path) -> None:
         wait_until(lambda: Patroni([other]).cluster()["members"][0]["role"] == "standby_leader", "its leader", 90)
         wait_until(lambda: other.status().get("state") == "running", "the standby leader to run", 90)
         told(
-            await until(partial(look, other), Status.UNKNOWN),
+            await until(partial(judged, other), Status.UNKNOWN),
             "unknown",
             "Patroni runs a standby cluster here, with standby leader three: whether the cluster that it follows would fail over",
         )
@@ -80,7 +80,7 @@ async def test_who_may_lead_and_where_its_store_is_gone(tmp_path: Path) -> None:
         etcd.stop()
         await eventually(lambda: one.status().get("failsafe_mode_is_active"), "the failsafe mode", 90)
         assert one.instance.query("SELECT pg_is_in_recovery()") == [(False,)]  # it leads on, as it reaches all members
-        result = await until(look, Status.FAILED)
+        result = await until(judged, Status.FAILED)
         assert "Patroni is in failsafe mode" in result.summary or "last reached its consensus store" in result.summary
 
 
@@ -110,7 +110,8 @@ def slot_of(instance: Postgres, create: str, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        instance.query(f"SELECT pg_drop_replication_slot('{name}')")
+        drop = f"SELECT pg_drop_replication_slot('{name}')"
+        wait_until(lambda: instance.query(drop), "the slot to be no longer in use", 60)
 
 
 @contextmanager
@@ -132,7 +133,7 @@ async def test_a_slot_of_a_standby_that_nobody_uses(decoding: Cluster) -> None:
     standby = decoding.standby
     kept = "SELECT 1 FROM pg_replication_slots WHERE NOT active AND pg_last_wal_receive_lsn() - restart_lsn > {}"
     with slot_of(standby, "pg_create_physical_replication_slot('leaf', true)", "leaf"):
-        assert (await see(decoding.dsn, "replication_operational")).status is Status.OK
+        await until(partial(see, decoding.dsn, "replication_operational"), Status.OK)
         for size, status, limit in ((3 * 10**6, "warning", ""), (40 * 10**6, "failed", " (limit 33.6 MB)")):
             write(decoding.primary, size)
             decoding.caught_up()
@@ -148,11 +149,11 @@ async def test_a_logical_slot_that_no_standby_copies(decoding: Cluster) -> None:
     create = "pg_create_logical_replication_slot('cdc', 'test_decoding', false, false, true)"
     source = f"host={LOOPBACK} port={primary.port} user=postgres application_name=standby"
     with slot_of(primary, create, "cdc"), receiving(primary, "pg_recvlogical", "cdc", *DECODED):
-        result = await see(decoding.dsn, "replication_operational")
-        told(result, "warning", "Logical slot cdc is to survive a failover, but no listed standby has a copy of it")
-        assert (
-            await see(primary.dsn(), "replication_operational")
-        ).status is Status.OK  # what standbys have is not known
+        lacking = "Logical slot cdc is to survive a failover, but no listed standby has a copy of it"
+        await until(partial(see, decoding.dsn, "replication_operational"), Status.WARNING, lacking)
+        await until(
+            partial(see, primary.dsn(), "replication_operational"), Status.OK
+        )  # what standbys have is not known
         followed = {
             "sync_replication_slots": "on",
             "hot_standby_feedback": "on",
@@ -170,7 +171,7 @@ async def test_a_slot_that_was_idle_for_too_long(decoding: Cluster) -> None:
         lost = "SELECT invalidation_reason FROM pg_replication_slots WHERE slot_name = 'cdc'"
         with primary.setting(idle_replication_slot_timeout="1s"):
             wait_until(lambda: (primary.query("CHECKPOINT"), primary.query(lost))[1] == [("idle_timeout",)], "it", 60)
-        result = await see(decoding.dsn, "replication_operational")
+        result = await until(partial(see, decoding.dsn, "replication_operational"), Status.FAILED)
     told(result, "failed", "Replication slot cdc has lost WAL: wal_status is lost (idle_timeout).")
 
 
@@ -191,7 +192,7 @@ async def test_commits_that_wait_for_what_never_replays(decoding: Cluster, tmp_p
                 if commit == "remote_apply":
                     with waiting_commit(primary):
                         pass
-                result = await until(partial(see, decoding.dsn, "replication_operational"), Status(status))
+                result = await until(partial(see, decoding.dsn, "replication_operational"), Status(status), words)
             told(result, status, words)
 
 
