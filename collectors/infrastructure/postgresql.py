@@ -390,7 +390,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def _standbys_slots(self, slots: Sequence[Slot], standbys: Sequence[Session]) -> list[Result]:
         """What is wrong with slots of the standbys, and with what they have of the primary's."""
         found = [await standby.slots() for standby in standbys]
-        problems = list(unsynced_problems(slots, found))
+        used = [slot for slot in slots if slot.slot_name not in self.target.spare_slots]
+        problems = list(unsynced_problems(used, found))
         for standby, its in zip(standbys, found, strict=True):
             problems += relay_slot_problems(standby.instance.where, its, self.target)
         return problems
