@@ -491,6 +491,20 @@ async def test_a_sequence_is_held_against_what_its_column_takes_and_gets(
         )
 
 
+async def test_a_sequence_whose_name_is_quoted_has_its_column(checked: Postgres) -> None:
+    checked.script(
+        """CREATE SEQUENCE public."it's"; CREATE TABLE public.odd (id int DEFAULT nextval('public."it''s"'));
+           INSERT INTO public.odd VALUES (7)""",
+        "orders",
+    )
+    try:
+        result = await see("data_integrity_verified", checked.dsn())
+    finally:
+        checked.script("""DROP TABLE public.odd; DROP SEQUENCE public."it's\"""", "orders")
+    assert result.status is Status.FAILED
+    assert "will give 1, but public.odd.id goes up to 7" in result.summary
+
+
 async def test_rows_are_held_against_a_foreign_key_by_its_own_operator(checked: Postgres) -> None:
     checked.script(
         "CREATE EXTENSION citext SCHEMA public; CREATE TABLE public.code (k public.citext PRIMARY KEY);"

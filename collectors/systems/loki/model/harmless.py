@@ -43,11 +43,11 @@ def is_redacted(value: str) -> bool:
     return _REDACTED.fullmatch(value) is not None
 
 
-def is_said_of_it(before: str, value: str, after: str) -> bool:
-    """Whether a value, with what the line has before its name and after itself, is no secret but says something of one."""
+def is_said_of_it(before: str, between: str, value: str, after: str) -> bool:
+    """Whether a value says something of a secret: with what the line has before its name, between the two, and after it."""
     return (
         any(form.fullmatch(value) is not None for form in (_REPORTED, _REFERENCE, _OBJECT))
-        or (_SENTENCE.fullmatch(value) is not None and after[:1] in (" ", "'"))
+        or (_SENTENCE.fullmatch(value) is not None and "=" not in between and after[:1] in (" ", "'"))
         or _BEFORE.search(before) is not None
     )
 

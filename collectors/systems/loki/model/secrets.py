@@ -60,9 +60,11 @@ def _named_secret(match: re.Match[str]) -> bool:
     if not may_be_secret(name, value) or is_redacted(value):
         return False
     line = match.string
-    return not is_said_of_it(
-        line[max(0, match.start("name") - 80) : match.start("name")], value, line[match.end("value") :][:1]
+    before, between = (
+        line[max(0, match.start("name") - 80) : match.start("name")],
+        line[match.end("name") : match.start("value")],
     )
+    return not is_said_of_it(before, between, value, line[match.end("value") :][:1])
 
 
 _CARD = re.compile(r"(?<![\w.-])(?:4\d{3}|5[1-5]\d\d|2[2-7]\d\d|6011)([ -]?)\d{4}\1\d{4}\1\d{4}(?![\w.-])")

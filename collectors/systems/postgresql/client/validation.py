@@ -182,7 +182,7 @@ _NUMBERED = r"""
         FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid JOIN pg_class q ON q.oid = d.refobjid AND q.relkind = 'S'
         WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass
               -- What is computed from the number, such as a shard's identifiers, is not held against it.
-              AND pg_get_expr(f.adbin, f.adrelid) ~ '^\(*nextval\(''[^'']+''::regclass\)\)*(::[^-+*/|&<>#%]+)?$')
+              AND pg_get_expr(f.adbin, f.adrelid) ~ '^\(*nextval\(''([^'']|'''')+''::regclass\)\)*(::[^-+*/|&<>#%]+)?$')
     SELECT DISTINCT s.seqrelid, s.seqincrement, s.seqmax, a.attrelid, a.attnum, a.attname,
            coalesce(nullif(y.typbasetype, 0), y.oid) AS type,
            greatest(a.atttypmod, y.typtypmod) AS typmod,

@@ -393,6 +393,7 @@ def test_what_is_redacted_or_none_is_not(line: str) -> None:
         ("app:S3cr3tw0rd@tcp(db:3306)/shop", "an address with a password"),
         ('"CONFIG" "SET" "requirepass" "S3cr3tw0rd"', "a password of Redis"),
         ("2FA code 482913", "a code for one person"),
+        ("wget --http-user=ci --http-password=password https://repo.internal/", "a password"),
     ],
 )
 def test_secrets_in_other_forms_are_found(line: str, kind: str) -> None:
