@@ -12,7 +12,6 @@ from typing import ClassVar, Self, TypeVar
 from pydantic import Field, model_validator
 
 from collectors.shared.copies import size_problems
-from collectors.shared.drills import LEAST_SECONDS, drill_problems
 from collectors.shared.dsn import Dsn
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.aws.client import Aws, AwsError
@@ -26,6 +25,7 @@ from collectors.systems.backups.judge import (
     judge_rds_retention,
     judge_rds_window,
     judge_retention,
+    restoration_problems,
 )
 from collectors.systems.backups.model import Bucket, Objects, Rds, RdsInstance, StoredObject
 from collectors.systems.barman.check import see_backups as see_barman
@@ -509,18 +509,9 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
         attested = await self.attested("restoration_tested")
         if not attested.status.is_ok:
             return attested
-        record = attested.evidence[0]
-        measured = record.measured
-        missing = [store.name for store in stores if measured.get(f"{_key(store.name)}_seconds", 0) < LEAST_SECONDS]
-        if missing:
-            example = f"{_key(missing[0])}_seconds"
-            return failed(
-                f"The record measures no restore of {listed(missing)} (such as {example}, at least 1 s).",
-                reason=Reason.MISSING,
-            )
-        took = {f"the restore of {store.name}": measured[f"{_key(store.name)}_seconds"] for store in stores}
+        record, keys = attested.evidence[0], {store.name: f"{_key(store.name)}_seconds" for store in stores}
         longest = self.settings.valid_for.get("restoration_tested", _RESTORED)
-        return verdict(drill_problems(record, longest, took), attested)
+        return verdict(restoration_problems(record, keys, longest), attested)
 
     async def _restored(self, store: DatabaseStore) -> Result:
         assert store.restore is not None

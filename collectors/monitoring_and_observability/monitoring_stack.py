@@ -14,8 +14,7 @@ from pydantic import Field, model_validator
 from collectors.shared.attempts import attempt_all
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.alertmanager.client import Alertmanager, Member
-from collectors.systems.alertmanager.judge import notifications
-from collectors.systems.alertmanager.judge.routing import inhibition_problems, silence_problems
+from collectors.systems.alertmanager.judge import delivery, routing
 from collectors.systems.alertmanager.model.alerts import HeldAlert, Silence
 from collectors.systems.alertmanager.model.routes import Configuration, parse_configuration
 from collectors.systems.grafana.client import Grafana
@@ -346,7 +345,7 @@ where a marker trace is wanted.
     async def _clustered(self) -> Result:
         """Whether the members know of each other."""
         statuses = await self.client(Alertmanager).statuses()
-        return verdict(notifications.split_problems(statuses), ok("The Alertmanagers know of each other."))
+        return verdict(delivery.split_problems(statuses), ok("The Alertmanagers know of each other."))
 
     async def _sending(self, members: int) -> Result:
         """Whether Prometheus gets its alerts rid."""
@@ -414,9 +413,7 @@ where a marker trace is wanted.
         settings = self.settings
         names = (settings.watchdog,) if settings.watchdog else WATCHDOGS
         held = await member.alerts()
-        problems = notifications.watchdog_problems(
-            member.url, names, held, settings.watchdog_max_age, self.context.now()
-        )
+        problems = delivery.watchdog_problems(member.url, names, held, settings.watchdog_max_age, self.context.now())
         found = next((alert.labels["alertname"] for alert in held if alert.labels.get("alertname") in names), names[0])
         return verdict(problems, ok(f"Alertmanager {member.url} routes {found}."))
 
@@ -468,13 +465,13 @@ where a marker trace is wanted.
         silences: Sequence[Silence],
     ) -> Iterator[Result]:
         now, wanted = self.context.now(), self.settings.required_integrations
-        yield from notifications.unnotified(configuration, labels, wanted, now)
+        yield from routing.unnotified(configuration, labels, wanted, now)
         # Whatever it is called: what hides any critical alert hides them all.
         name, whole = f"with {_shown(labels)}", {"alertname": "any", **labels}
-        yield from silence_problems(name, whole, silences, _LONGEST_SILENCE, now)
-        yield from inhibition_problems(name, whole, configuration.inhibit_rules, held, _LONGEST_INHIBITION, now)
-        yield from notifications.late(configuration, labels, wanted, _LONGEST_WAIT)
-        yield from notifications.quiet_hours(configuration, labels, now)
+        yield from routing.silence_problems(name, whole, silences, _LONGEST_SILENCE, now)
+        yield from routing.inhibition_problems(name, whole, configuration.inhibit_rules, held, _LONGEST_INHIBITION, now)
+        yield from routing.late(configuration, labels, wanted, _LONGEST_WAIT)
+        yield from routing.quiet_hours(configuration, labels, now)
 
     async def _notified(self) -> Result:
         settings, window = self.settings, self.settings.notification_window
@@ -487,8 +484,8 @@ where a marker trace is wanted.
         )
         wanted, limit = settings.required_integrations, settings.max_failed_ratio
         problems = [
-            *notifications.failing_notifications(total, lost, wanted, limit, "notifications", window),
-            *notifications.failing_notifications(requests, requests_lost, wanted, limit, "requests", window),
+            *delivery.failing_notifications(total, lost, wanted, limit, "notifications", window),
+            *delivery.failing_notifications(requests, requests_lost, wanted, limit, "requests", window),
         ]
         sent = sum(sample.value for sample in total if sample.labels.get("integration") in wanted)
         summary = f"Of {sent:.0f} notifications in the last {format_duration(window)} no more failed than may."

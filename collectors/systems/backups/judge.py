@@ -1,8 +1,8 @@
-"""Whether backups in buckets and in RDS are recent, retained for long enough, encrypted and protected."""
+"""Whether backups in buckets and in RDS are recent, retained for long enough, encrypted and protected; recorded restores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from collectors.shared.copies import (
@@ -12,6 +12,7 @@ from collectors.shared.copies import (
     retention_problems,
     size_problems,
 )
+from collectors.shared.drills import LEAST_SECONDS, drill_problems
 from collectors.shared.verdicts import verdict
 from collectors.systems.backups.model import (
     PUBLIC_BLOCKS,
@@ -24,6 +25,7 @@ from collectors.systems.backups.model import (
     StoredObject,
     backups_among,
 )
+from exporter.evidence.records import Record
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_length, format_size, listed
@@ -37,6 +39,7 @@ __all__ = [
     "judge_rds_retention",
     "judge_rds_window",
     "judge_retention",
+    "restoration_problems",
 ]
 
 _EMPTY_ARCHIVE = 64  # gzip, xz and zstd make 13 to 32 bytes of nothing
@@ -336,3 +339,16 @@ def judge_rds_encryption(instance: RdsInstance) -> Result:
             reason=Reason.DOWN,
         )
     return ok(f"RDS encrypts instance {instance.name} and its backups.")
+
+
+def restoration_problems(record: Record, keys: Mapping[str, str], longest: timedelta) -> Iterator[Result]:
+    """Whether a record measures the restore of each store, by the key of its seconds, in a drill no older than `longest`."""
+    if missing := [name for name, key in keys.items() if record.measured.get(key, 0) < LEAST_SECONDS]:
+        yield failed(
+            f"The record measures no restore of {listed(missing)} (such as {keys[missing[0]]}, at least 1 s).",
+            reason=Reason.MISSING,
+        )
+        return
+    yield from drill_problems(
+        record, longest, {f"the restore of {name}": record.measured[key] for name, key in keys.items()}
+    )

@@ -17,12 +17,21 @@ from collectors.systems.alertmanager.model.routes import (
     ends,
     hours_of,
     reachable,
+    walk,
 )
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, Status, failed, unknown, warning
 from exporter.words import format_length, listed
 
-__all__ = ["inhibition_problems", "routing_problems", "silence_problems", "together"]
+__all__ = [
+    "inhibition_problems",
+    "late",
+    "quiet_hours",
+    "routing_problems",
+    "silence_problems",
+    "together",
+    "unnotified",
+]
 
 _WORST_FIRST = (Status.FAILED, Status.UNKNOWN, Status.WARNING)
 
@@ -149,6 +158,62 @@ def _lost(
 def _receivers(routes: Iterable[Route]) -> str:
     names = sorted({route.receiver for route in routes})
     return listed(names) if names else ""
+
+
+def unnotified(
+    configuration: Configuration, labels: Mapping[str, str], wanted: Collection[str], now: datetime
+) -> Iterator[Result]:
+    """Which integrations an alert with these labels does not reach."""
+    routes = walk(configuration.route, labels)
+    heard = [route for route in routes if not configuration.muted_for_a_year(route, now)]
+    reached = {name for route in heard for name in configuration.integrations(route)}
+    shown = ", ".join(f"{name}={value}" for name, value in labels.items())
+    receivers = ", ".join(dict.fromkeys(route.receiver for route in routes))
+    if missing := sorted(set(wanted) - reached):
+        if len(heard) < len(routes):
+            receivers += " (muted at all times by time intervals)" if not heard else " (some muted at all times)"
+        others = sorted(reached - set(wanted))
+        hint = (
+            f" It notifies through {listed(others)}: name those in required_integrations that count." if others else ""
+        )
+        yield failed(
+            f"An alert with {shown} goes to receiver {receivers}, which does not notify through {' and '.join(missing)}.{hint}",
+            reason=Reason.MISCONFIGURED,
+        )
+
+
+def late(
+    configuration: Configuration, labels: Mapping[str, str], wanted: Collection[str], longest: timedelta
+) -> Iterator[Result]:
+    """Which integrations an alert with these labels reaches only after it was gathered for longer than `longest`."""
+    routes = walk(configuration.route, labels)
+    shown = ", ".join(f"{name}={value}" for name, value in labels.items())
+    for name in sorted(wanted):
+        reaching = [route for route in routes if name in configuration.integrations(route)]
+        waits = [route.wait for route in reaching]
+        if waits and min(waits) > longest:
+            yield failed(
+                f"An alert with {shown} is held for {format_duration(min(waits))} before {name} is notified: group_wait of its "
+                f"route (limit {format_duration(longest)}).",
+                reason=Reason.LIMIT,
+            )
+        elif reaching and (interval := min(route.interval for route in reaching)) > longest:
+            yield warning(
+                f"An alert with {shown} may be held for {format_duration(interval)} before {name} is notified where others of its "
+                f"group fire already: group_interval of its route (limit {format_duration(longest)})."
+            )
+
+
+def quiet_hours(configuration: Configuration, labels: Mapping[str, str], now: datetime) -> Iterator[Result]:
+    """Whether time intervals mute every route of an alert with these labels for much of the week."""
+    routes = walk(configuration.route, labels)
+    hours = hours_of(configuration.muted_quarters(route, now) for route in routes)
+    if hours > MUTED_HOURS:
+        shown = ", ".join(f"{name}={value}" for name, value in labels.items())
+        yield warning(
+            f"An alert with {shown} is not notified at all times: time intervals mute its routes for {hours:.0f} of the 168 hours "
+            "of the coming week."
+        )
 
 
 _SEAMLESS = timedelta(minutes=5)

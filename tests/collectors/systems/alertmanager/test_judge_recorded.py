@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from collectors.systems.alertmanager.judge.notifications import watchdog_problems
+from collectors.systems.alertmanager.judge.delivery import watchdog_problems
 from exporter.verdict import Status
 from tests.collectors.systems.alertmanager.test_recordings import Facts
 from tests.recordings import recorded, states

@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from collectors.systems.alertmanager.judge.notifications import late
-from collectors.systems.alertmanager.judge.routing import inhibition_problems, routing_problems, silence_problems
+from collectors.systems.alertmanager.judge.routing import inhibition_problems, late, routing_problems, silence_problems
 from collectors.systems.alertmanager.model.alerts import HeldAlert, HeldStatus, Silence, SilenceMatcher
 from collectors.systems.alertmanager.model.alerts import SilenceState as State
 from collectors.systems.alertmanager.model.matchers import Matcher

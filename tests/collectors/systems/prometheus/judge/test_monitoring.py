@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from collectors.systems.alertmanager.judge.notifications import failing_notifications, unnotified, watchdog_problems
+from collectors.systems.alertmanager.judge.delivery import failing_notifications, watchdog_problems
+from collectors.systems.alertmanager.judge.routing import unnotified
 from collectors.systems.alertmanager.model.alerts import HeldAlert, HeldStatus, ReceiverName
 from collectors.systems.alertmanager.model.routes import parse_configuration
 from collectors.systems.prometheus.judge.monitoring import collecting, dead, drop_problems, reloaded, unhealthy
