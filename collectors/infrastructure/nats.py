@@ -44,6 +44,7 @@ from collectors.systems.nats.judge.origins import (
     unmatched_origin_problems,
     waiting,
 )
+from collectors.systems.nats.judge.server_storage import room_problems, store_problems
 from collectors.systems.nats.judge.servers import (
     callout_problems,
     certificate_problems,
@@ -52,7 +53,6 @@ from collectors.systems.nats.judge.servers import (
     health_problems,
     slow_problems,
 )
-from collectors.systems.nats.judge.storage import room_problems, store_problems
 from collectors.systems.nats.judge.streams import (
     abandoned,
     abandoned_problems,

@@ -4,7 +4,7 @@ import pytest
 
 from collectors.systems.nats.judge.clusters import peer_problems
 from collectors.systems.nats.judge.groups import meta_problems
-from collectors.systems.nats.judge.storage import store_problems
+from collectors.systems.nats.judge.server_storage import store_problems
 from collectors.systems.nats.model import Monitor, NatsLimits
 from exporter.verdict import Status
 from tests.collectors.systems.nats.test_recordings import Documents
