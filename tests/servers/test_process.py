@@ -32,7 +32,7 @@ def test_a_port_is_given_once() -> None:
 
 def test_a_port_is_not_given_to_another_process() -> None:
     port = free_port()
-    code = f"from tests.servers.process import _reserve; print(_reserve({port}))"
+    code = f"from exporter.demo.ports import _reserve; print(_reserve({port}))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

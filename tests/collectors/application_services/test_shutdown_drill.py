@@ -46,9 +46,11 @@ class Api:
         self.namespace = cluster.namespace("api")
         hooks: dict[str, Any] = {"lifecycle": {"preStop": lifecycle}} if lifecycle else {}
         serving = container(**SERVING, **hooks)
-        spec = pod_spec(nodeName="drained", containers=[serving], terminationGracePeriodSeconds=grace)
+        self.node = node(f"drained-{self.namespace}", kwok=False)
+        name = self.node["metadata"]["name"]
+        spec = pod_spec(nodeName=name, containers=[serving], terminationGracePeriodSeconds=grace)
         self.pods = [pod(name, self.namespace, spec, app="api") for name in ("a", "b")]
-        cluster.apply(node("drained", kwok=False), *self.pods)
+        cluster.apply(self.node, *self.pods)
         for one in self.pods:
             self.becomes(one, ready=True)
 
@@ -93,7 +95,8 @@ class Api:
         finally:
             self._ended.set()
             kubelet.join()
-            self.cluster.delete(*(one for one in self.pods if one["metadata"]["name"] in self.left))
+            left = [one for one in self.pods if one["metadata"]["name"] in self.left]
+            self.cluster.delete(*left, self.node)  # others of the same cluster see each node
 
 
 @contextmanager
