@@ -106,7 +106,12 @@ def test_hostile_results_and_exceptions_harm_nothing_else(tmp_path: Path) -> Non
         assert len(exporter.get("/api/v1/items")) < 100_000
         assert resident_bytes(exporter.pid) < 250e6
         assert max(map(len, exporter.logged().splitlines())) < 200_000
-        assert exporter.item(PLUGIN, "cancels_itself")["summary"].endswith("could not be checked: it was cancelled.")
+        wait_until(  # a busy machine may need longer for a run than it has
+            lambda: exporter.item(PLUGIN, "cancels_itself")["summary"].endswith(
+                "could not be checked: it was cancelled."
+            ),
+            what="the cancelled check is shown as such",
+        )
         wait_until(
             lambda: all(child.status() == psutil.STATUS_ZOMBIE for child in psutil.Process(exporter.pid).children()),
             what="what was forked has ended",
