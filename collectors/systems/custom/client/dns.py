@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from collectors.shared.attempts import attempt
 from collectors.shared.cel import Facts
 from collectors.systems.custom.model.dns import Dns, resolver_address
 from collectors.systems.custom.model.probe import Observed, Seen
@@ -28,10 +29,12 @@ _DEFINITE = ("NOERROR", "NXDOMAIN")
 async def look(probe: Dns, name: str) -> list[Seen]:
     """What each resolver answers; of the system's, the first that does."""
     if probe.resolvers:
-        return await asyncio.gather(*(_seen(probe, name, resolver_address(one)) for one in probe.resolvers))
+        return await asyncio.gather(
+            *(attempt(_observed(probe, name, resolver_address(one))) for one in probe.resolvers)
+        )
     seen: Seen = ProbeError("This system has no resolver.", Reason.NOT_CONFIGURED)
     for resolver in _of_the_system():
-        seen = await _seen(probe, name, resolver)
+        seen = await attempt(_observed(probe, name, resolver))
         if isinstance(seen, Observed):
             break
     return [seen]
@@ -46,13 +49,6 @@ def _of_the_system() -> Iterator[tuple[str, int]]:
         return
     for address in resolver.nameservers[:3]:  # as many as the system's own library asks
         yield str(address), resolver.port
-
-
-async def _seen(probe: Dns, name: str, resolver: tuple[str, int]) -> Seen:
-    try:
-        return await _observed(probe, name, resolver)
-    except ProbeError as error:
-        return error
 
 
 @traced(

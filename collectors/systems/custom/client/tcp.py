@@ -6,6 +6,7 @@ import asyncio
 import socket
 from datetime import timedelta
 
+from collectors.shared.attempts import attempt
 from collectors.shared.cel import Facts
 from collectors.shared.host_port import split_host_port
 from collectors.systems.custom.model.probe import Observed, OwnThreads, Refuted, Seen
@@ -33,7 +34,7 @@ async def look(probe: Tcp, address: str, threads: OwnThreads) -> list[Seen]:
         addresses = await resolved(address, probe.address_family, probe.timeout, threads)
     except ProbeError as error:
         return [error]
-    return await asyncio.gather(*(_seen(probe, one) for one in addresses))
+    return await asyncio.gather(*(attempt(_observed(probe, one)) for one in addresses))
 
 
 async def resolved(address: str, family: AddressFamily, timeout: timedelta, threads: OwnThreads) -> tuple[Address, ...]:
@@ -46,13 +47,6 @@ async def resolved(address: str, family: AddressFamily, timeout: timedelta, thre
         raise ProbeError(
             f"The name {host} was not resolved within {format_duration(timeout)}.", Reason.TIMEOUT
         ) from None
-
-
-async def _seen(probe: Tcp, address: Address) -> Seen:
-    try:
-        return await _observed(probe, address)
-    except ProbeError as error:
-        return error
 
 
 @traced(lambda _, address: f"a TCP connection to {address}", lambda seen: ", ".join(sorted(seen.facts)))

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from collectors.shared.addresses import address_and_port
 from collectors.shared.verdicts import verdict
 from collectors.systems.http.check.service import AskingCollector
 from collectors.systems.http.judge.drill import MARGIN_SECONDS, drill_problems
@@ -176,10 +177,9 @@ async def _chosen(client: Kubernetes, pods: Pods) -> Mapping[str, Any]:
 
 async def _asked(collector: AskingCollector[Any, Any], pod: Mapping[str, Any], drill: Drill) -> tuple[float, Reply]:
     """How long the slow request took in seconds, and its answer, on a connection of its own."""
-    target, address = collector.target, pod["status"]["podIP"]
-    host = f"[{address}]" if ":" in address else address
+    target, where = collector.target, address_and_port(pod["status"]["podIP"], drill.port)
     settings = target.reached(target).model_copy(
-        update={"url": f"{urlsplit(target.url).scheme}://{host}:{drill.port}", "timeout": collector.settings.timeout}
+        update={"url": f"{urlsplit(target.url).scheme}://{where}", "timeout": collector.settings.timeout}
     )
     http = Http(settings, connections=1)
     headers = {"traceparent": f"00-{collector.trace_id}-{secrets.token_hex(8)}-01"}
